@@ -1,0 +1,56 @@
+"""What is run on this project: `nox` runs lint, types and tests; see `nox --list` for the rest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_external_run = True
+
+CONSTRAINTS = "--constraint=constraints.txt"
+
+
+def install(session: nox.Session) -> None:
+    """Everything that is used below, pinned."""
+    session.install(CONSTRAINTS, "-e", ".[pi]", *nox.project.dependency_groups(PYPROJECT, "test"))
+
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, lint, and the import contract."""
+    install(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict type checking."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """The tests, on the real Pi (installed into .cache/ the first time)."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: a real Pi, a scripted model, nothing left behind."""
+    session.install(CONSTRAINTS, ".[pi]")
+    session.run("pitrio", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks: ratios to a bare blocking loop, in one run."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,203 @@
+"""The seams: what the floors above need from the operating system, and nothing more.
+
+A :class:`ProcessHost` starts process trees. There is one for real processes (``pi_trio.process``) and
+one that simulates them (``pi_trio.testing``); the supervisor's code is the same on all of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "ExitStatus",
+    "ProcessCommand",
+    "ProcessHost",
+    "ProcessTree",
+    "ReceivePipe",
+    "RecordTransport",
+    "SendPipe",
+    "Signal",
+]
+
+
+class Signal(enum.Enum):
+    """The signals that the runtime sends. Numbers differ between systems; names do not."""
+
+    CONT = "SIGCONT"
+    INT = "SIGINT"
+    KILL = "SIGKILL"
+    STOP = "SIGSTOP"
+    TERM = "SIGTERM"
+
+
+@attrs.frozen
+class ExitStatus:
+    """How a process ended: with an exit code, or by a signal. Exactly one of the two is set."""
+
+    code: int | None = None
+    """The exit code, 0 to 255."""
+    signal: str | None = None
+    """The name of the signal that ended it, such as ``"SIGKILL"``."""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.code is None) == (self.signal is None):
+            raise ValueError("an exit status is either a code or a signal")
+
+    def __str__(self) -> str:
+        return f"exited with code {self.code}" if self.signal is None else f"was ended by {self.signal}"
+
+
+def _names_only(env: Mapping[str, str]) -> str:
+    """Environments carry keys and tokens: show the names, never the values."""
+    return "{" + ", ".join(sorted(env)) + "}"
+
+
+@attrs.frozen
+class ProcessCommand:
+    """One command line to start as a process tree of its own."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    """The folder it starts in. It must exist."""
+    env: Mapping[str, str] = attrs.field(repr=_names_only)
+    """The whole environment, not additions to ours."""
+    marker: Mapping[str, str] = attrs.field(factory=dict)
+    """Variables added to ``env`` by which every process of the tree can be recognized."""
+
+
+class SendPipe(ABC):
+    """The writing end of a byte pipe. One task owns it."""
+
+    @abstractmethod
+    def write_nowait(self, data: bytes | memoryview) -> int:
+        """Write what fits now; return how many bytes that was, 0 when the pipe is full.
+
+        Raises:
+            trio.BrokenResourceError: nobody reads the other end any more.
+            trio.ClosedResourceError: this end was closed.
+        """
+
+    @abstractmethod
+    async def wait_writable(self) -> None:
+        """Wait until :meth:`write_nowait` may take something. Raises as it does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close this end: the reader sees the end of the file. Idempotent; never blocks."""
+
+
+class ReceivePipe(ABC):
+    """The reading end of a byte pipe. One task owns it."""
+
+    @abstractmethod
+    async def receive_some(self) -> bytes:
+        """Wait for bytes; return them, or ``b""`` at the end of the file. A cancelled call loses nothing.
+
+        Raises:
+            trio.ClosedResourceError: this end was closed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close this end. Idempotent; never blocks."""
+
+
+class ProcessTree(ABC):
+    """A started process and everything that descends from it.
+
+    Whoever got it from :meth:`ProcessHost.spawn` owns it, and must end it with :meth:`kill_tree`,
+    :meth:`wait_empty` and :meth:`close`, in this order, whatever else happens.
+    """
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """The process id of the root of the tree."""
+
+    @property
+    @abstractmethod
+    def stdin(self) -> SendPipe:
+        """What the process reads from."""
+
+    @property
+    @abstractmethod
+    def stdout(self) -> ReceivePipe:
+        """What the process writes to."""
+
+    @property
+    @abstractmethod
+    def stderr(self) -> ReceivePipe:
+        """What the process complains to."""
+
+    @abstractmethod
+    def send_signal(self, signal: Signal) -> None:
+        """Send ``signal`` to the root process; nothing happens when it is gone already."""
+
+    @abstractmethod
+    def kill_tree(self) -> None:
+        """Send SIGKILL to every process of the tree that can be found. May be called again at any time."""
+
+    @abstractmethod
+    async def wait_exit(self) -> ExitStatus:
+        """Wait for the root process to end. May be called by several tasks, and again."""
+
+    @abstractmethod
+    async def wait_empty(self) -> None:
+        """Wait until no process of the tree is left. To be bounded by the caller."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the pipes and give everything back. Never blocks. The tree is not touched."""
+
+
+class ProcessHost(ABC):
+    """Starts process trees."""
+
+    @abstractmethod
+    async def spawn(self, command: ProcessCommand) -> ProcessTree:
+        """Start ``command`` in a session of its own.
+
+        A cancelled call either raised and left nothing, or returned a tree that the caller owns: the
+        caller must not pass a checkpoint between the return and the ``try`` that ends the tree.
+
+        Raises:
+            OSError: the operating system refused (no such file, not executable, no more processes).
+        """
+
+
+class RecordTransport(ABC):
+    """Carries records to and from one Pi. Two tasks use it: one receives, anyone sends."""
+
+    @abstractmethod
+    def send_nowait(self, record: bytes) -> None:
+        """Queue one encoded record, in order.
+
+        Raises:
+            trio.BrokenResourceError: the other side is gone, or a record was cut off while it was written.
+            trio.ClosedResourceError: the sending side was closed.
+        """
+
+    @abstractmethod
+    async def receive(self) -> Sequence[Any]:
+        """Wait for records; return at least one (decoded, or what was wrong with it), in order.
+
+        Raises:
+            trio.EndOfChannel: there will be no more.
+        """
+
+    @abstractmethod
+    async def run_sender(self) -> None:
+        """Write what is queued, until cancelled, closed or broken."""
+
+    @abstractmethod
+    def close_sending(self) -> None:
+        """Tell the other side that nothing more will come, once what is queued has been written."""
+
+

@@ -1,0 +1,410 @@
+"""PiClient: requests, events and runs over whatever carries records to one Pi."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal
+
+import trio
+
+from ..abc import RecordTransport
+from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
+from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy
+from ..protocol import (
+    BashResult,
+    Event,
+    ImageContent,
+    MalformedRecord,
+    QueueContents,
+    Record,
+    SessionStats,
+    SessionSwitch,
+    State,
+    cancel_dialog,
+    decode_event,
+    encode_record,
+    response_data,
+    text_delta,
+)
+from .reply import Reply
+from .requests import RequestTable
+from .run import Run
+
+__all__ = ["EventStream", "PiClient"]
+
+_log = logging.getLogger("pi_trio.client")
+
+# Records that mean something to the client itself. One set look-up a record keeps routing cheap.
+_ROUTED = frozenset({"response", "extension_ui_request", "agent_start"})
+
+# How many records a run's reader may be behind before Pi is held up.
+_RUN_CAPACITY = 4096
+
+# How long leaving a run early waits for Pi to become idle. A tool that does not mind being aborted can
+# hold it longer; the next prompt is then refused by Pi itself.
+_ABORT_TIMEOUT = 5.0
+
+
+class _Unset:
+    """The type of a time-out that was not given: the client's default applies."""
+
+
+_UNSET = _Unset()
+
+
+class EventStream:
+    """Pi's events, for one reader. Iterate it for typed events, or :meth:`records`, or :meth:`text`.
+
+    A :class:`Lagged` stands where events were lost. It ends when the client is closed; when Pi died without
+    having been told to, it raises :class:`~pi_trio.errors.ProcessExited` instead. Use it as a context
+    manager, or :meth:`close` it.
+    """
+
+    def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
+        self._subscription = subscription
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Want no more events. Idempotent."""
+        self._subscription.close()
+
+    def __aiter__(self) -> AsyncIterator[Event | Lagged]:
+        return self
+
+    async def __anext__(self) -> Event | Lagged:
+        try:
+            record = await self._subscription.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        return record if isinstance(record, Lagged) else decode_event(record)
+
+    async def records(self) -> AsyncIterator[Record | MalformedRecord | Lagged]:
+        """The records as they came, undecoded."""
+        async for record in self._subscription:
+            yield record
+
+    async def text(self) -> AsyncIterator[str]:
+        """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
+        while True:
+            try:
+                batch = await self._subscription.receive_batch()
+            except trio.EndOfChannel:
+                return
+            for record in batch:
+                if type(record) is dict:
+                    delta = text_delta(record)
+                    if delta:
+                        yield delta
+
+
+class PiClient:
+    """Talks to one Pi. Every method may be called from any task.
+
+    Each request ends exactly once: with Pi's response, or with an error that says what happened. Responses
+    do not wait behind events: a subscriber that has to be waited for holds Pi up only while no request is
+    under way.
+    """
+
+    def __init__(self, name: str = "", *, request_timeout: float = 30.0) -> None:
+        self._name = name
+        self._request_timeout = request_timeout
+        self._transport: RecordTransport | None = None
+        self._why_closed: Callable[[], ConnectionClosed] = lambda: ConnectionClosed("Pi has not been started yet")
+        self._requests = RequestTable()
+        self._events: Broadcast[Record | MalformedRecord] = Broadcast()
+        self._run_lock = trio.Lock()
+        self._run_subscriptions: set[Subscription[Record | MalformedRecord]] = set()
+        self._draining = False
+        self._agent_starts = 0
+        self._late_responses = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self._events.closed else "connected" if self._transport else "not connected"
+        return f"<PiClient {self._name} {state} {len(self._requests)} pending>"
+
+    # --- wiring: for whoever owns the connection ---------------------------------------------------
+
+    def attach(self, transport: RecordTransport) -> None:
+        """Requests go to ``transport`` from now on. Whoever attached it runs :meth:`serve`."""
+        self._transport = transport
+        self._draining = False
+
+    async def serve(self, transport: RecordTransport) -> None:
+        """Take in the transport's records until it ends. The one task that reads it."""
+        while True:
+            try:
+                records = await transport.receive()
+            except trio.EndOfChannel:
+                return
+            self._route(records)
+            while self._events.congested and not self._requests and not self._draining:
+                await self._events.wait_uncongested()
+
+    def refuse(self, why: Callable[[], ConnectionClosed]) -> None:
+        """Fail the requests under way, and every later one; keep taking in what Pi still says."""
+        self._transport = None
+        self._why_closed = why
+        self._requests.fail_all(why)
+        self._draining = True
+        self._events.interrupt()
+
+    def drain(self) -> None:
+        """Read on whatever the subscribers do: what is left in the pipe is all there will be."""
+        self._draining = True
+        self._events.interrupt()
+
+    def detach(self, why: Callable[[], ConnectionClosed]) -> None:
+        """The connection is gone: fail requests and runs. Subscribers wait for the next connection."""
+        self.refuse(why)
+        for subscription in tuple(self._run_subscriptions):
+            subscription.end(why)
+
+    def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
+        """There will be no other connection. ``quietly``: subscribers find the end, not the error."""
+        self.detach(why)
+        self._events.close(None if quietly else why)
+
+    def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
+        events: list[Record | MalformedRecord] = []
+        for record in records:
+            if type(record) is dict:
+                kind = record.get("type")
+                if type(kind) is str and kind in _ROUTED:
+                    if kind == "response" and self._take_response(record, events):
+                        events = []
+                        continue
+                    if kind == "agent_start":
+                        self._agent_starts += 1
+                    elif kind == "extension_ui_request":
+                        self._answer_dialog(record)
+            events.append(record)
+        self._events.publish(events)
+
+    def _take_response(self, record: Record, before: list[Record | MalformedRecord]) -> bool:
+        """Resolve a response, with the events that came before it published first. False: it is an event too."""
+        if record.get("id") is None:
+            return False  # Pi could not read a line: that belongs to no request
+        self._events.publish(before)
+        if not self._requests.resolve(record):
+            self._late_responses += 1
+            _log.debug("%s: a response nobody waits for: %s", self._name, record.get("command"))
+        return True
+
+    def _answer_dialog(self, record: Record) -> None:
+        answer = cancel_dialog(record)
+        if answer is not None and self._transport is not None:
+            _log.info("%s: nobody answers dialogs: cancelled %s", self._name, record.get("method"))
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                self._transport.send_nowait(encode_record(answer))
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        command: str,
+        params: Record | None = None,
+        *,
+        timeout: float | None | _Unset = _UNSET,
+        on_response: Callable[[Record], None] | None = None,
+    ) -> Any:
+        """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
+
+        For commands without a method of their own. ``timeout`` is in seconds, ``None`` for none, the
+        client's own by default. Cancelling gives the request up; Pi may still carry it out.
+
+        Raises:
+            CommandFailed: Pi refused.
+            RequestTimeout: no response in time.
+            ProcessExited: Pi is gone, or went before it had answered.
+            ConnectionClosed: there is no Pi yet, or it is being stopped.
+        """
+        seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
+        if self._transport is None:
+            await trio.lowlevel.checkpoint()
+            raise self._why_closed()
+        pending = self._requests.open(command, on_response)
+        try:
+            self._send(self._transport, {"id": pending.id, "type": command, **(params or {})})
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        self._events.interrupt()
+        if seconds is None:
+            record = await pending.wait()
+        else:
+            with trio.move_on_after(seconds) as scope:
+                record = await pending.wait()
+            if scope.cancelled_caught:
+                raise RequestTimeout(command, seconds)
+        if record.get("success") is not True:
+            raise CommandFailed(command, str(record.get("error", "no reason was given")))
+        return record.get("data")
+
+    def _send(self, transport: RecordTransport, record: Record) -> None:
+        try:
+            transport.send_nowait(encode_record(record))
+        except trio.BrokenResourceError:
+            pass  # Pi is dying: the request fails with its exit status as soon as that is known
+        except trio.ClosedResourceError:
+            raise self._why_closed() from None
+        except trio.WouldBlock:
+            raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
+
+    async def get_state(self, *, timeout: float | None | _Unset = _UNSET) -> State:
+        """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
+        return response_data("get_state", await self.request("get_state", timeout=timeout), State)
+
+    async def get_session_stats(self) -> SessionStats:
+        """Counts, tokens and cost of the session. Raises as :meth:`request`."""
+        return response_data("get_session_stats", await self.request("get_session_stats"), SessionStats)
+
+    async def prompt(
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageContent] = (),
+        streaming_behavior: Literal["steer", "followUp"] | None = None,
+        timeout: float | None | _Unset = _UNSET,
+        on_response: Callable[[Record], None] | None = None,
+    ) -> str | None:
+        """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
+
+        Returns Pi's disposition: ``"started"``, ``"queued"`` or ``"handled"`` (no run starts); ``None`` from
+        a Pi that does not say (0.87). Raises as :meth:`request`.
+        """
+        params: Record = {"message": message}
+        if images:
+            params["images"] = [
+                {"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images
+            ]
+        if streaming_behavior is not None:
+            params["streamingBehavior"] = streaming_behavior
+        data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
+        disposition = data.get("disposition") if isinstance(data, dict) else None
+        return disposition if isinstance(disposition, str) else None
+
+    async def abort(self, *, timeout: float | None | _Unset = _UNSET) -> None:
+        """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
+        await self.request("abort", timeout=timeout)
+
+    async def clear_queue(self) -> QueueContents:
+        """Take back the steering and follow-up messages that Pi has not looked at. Raises as :meth:`request`."""
+        return response_data("clear_queue", await self.request("clear_queue"), QueueContents)
+
+    async def bash(
+        self, command: str, *, exclude_from_context: bool = False, timeout: float | None = None
+    ) -> BashResult:
+        """Run a shell command in Pi's session. Its output streams as ``bash_execution_update`` events.
+
+        There is no time-out unless one is given. Cancelled or timed out, it has Pi end the command.
+        Raises as :meth:`request`.
+        """
+        params: Record = {"command": command}
+        if exclude_from_context:
+            params["excludeFromContext"] = True
+        try:
+            data = await self.request("bash", params, timeout=timeout)
+        except (trio.Cancelled, RequestTimeout):
+            if self._transport is not None:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                    self._transport.send_nowait(encode_record({"type": "abort_bash"}))
+            raise
+        return response_data("bash", data, BashResult)
+
+    async def new_session(self, *, parent_session: str | None = None) -> SessionSwitch:
+        """Start a fresh session. An extension may refuse (``cancelled``). Raises as :meth:`request`."""
+        params: Record = {} if parent_session is None else {"parentSession": parent_session}
+        return response_data("new_session", await self.request("new_session", params), SessionSwitch)
+
+    # --- events and runs -----------------------------------------------------------------------------
+
+    def subscribe(self, *, capacity: int = 10_000, when_full: WhenFull = WhenFull.LAG) -> EventStream:
+        """Pi's events from now on, in a buffer of ``capacity`` records of its own.
+
+        When that is full: with ``WhenFull.LAG`` the oldest are lost, and a :class:`Lagged` says how many; with
+        ``WhenFull.WAIT`` Pi itself is held up until there is room (its pipe fills, and it waits).
+        """
+        return EventStream(self._events.subscribe(capacity=capacity, when_full=when_full))
+
+    @asynccontextmanager
+    async def run(
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageContent] = (),
+        if_busy: Literal["wait", "refuse"] = "wait",
+    ) -> AsyncIterator[Run]:
+        """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
+
+        One run goes on at a time: another waits for its turn, or with ``if_busy="refuse"`` raises
+        :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
+        to abort, and that is waited for, at most 5 seconds, even when cancelled.
+
+        Raises:
+            CommandFailed: Pi refused the prompt (no model, no key for it, ...).
+            RunBusy: see above.
+            RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
+        """
+        if if_busy == "refuse" and self._run_lock.locked():
+            raise RunBusy("a run is going on already; wait for it, or leave it")
+        async with self._run_lock:
+            subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
+            self._run_subscriptions.add(subscription)
+            run = Run(subscription)
+            try:
+                await self._start_run(run, message, images)
+                yield run
+            except CommandFailed as error:
+                if error.command == "prompt" and run._accepted_at is None:
+                    run._set_handled()  # refused: there is nothing to end
+                raise
+            finally:
+                self._run_subscriptions.discard(subscription)
+                subscription.close()
+                if not run.settled and self._transport is not None:
+                    await self._end_run()
+
+    async def _start_run(self, run: Run, message: str, images: Sequence[ImageContent]) -> None:
+        starts_before = self._agent_starts
+
+        def accepted(record: Record) -> None:
+            if record.get("success") is True:
+                run._accepted()
+
+        disposition = await self.prompt(message, images=images, on_response=accepted)
+        if disposition == "handled":
+            run._set_handled()
+        elif disposition is None and self._agent_starts == starts_before:
+            # Pi 0.87 does not say whether a run starts. If one does, it is under way before Pi reads on.
+            state = await self.get_state()
+            if self._agent_starts == starts_before and not state.is_streaming:
+                run._set_handled()
+
+    async def _end_run(self) -> None:
+        with trio.CancelScope(shield=True), trio.move_on_after(_ABORT_TIMEOUT) as scope:
+            try:
+                await self.clear_queue()
+                await self.abort(timeout=None)
+                while (await self.get_state()).is_streaming:
+                    await trio.sleep(0.01)
+            except ClientError as error:
+                _log.debug("%s: the run ended by itself: %s", self._name, error)
+        if scope.cancelled_caught:
+            _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)
+
+    async def send(self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True) -> Reply:
+        """Prompt Pi, wait until it has settled, return what came of it. Cancelled, it aborts the run.
+
+        Raises:
+            RunFailed: the model or its provider failed, unless ``check`` is false.
+            CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
+        """
+        async with self.run(message, images=images) as run:
+            return await run.result(check=check)

@@ -1,0 +1,62 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..protocol import AssistantMessage, MalformedRecord, Message, MessageEnd, Record, ToolCall, Usage, decode_event
+
+__all__ = ["Reply", "ReplyFold"]
+
+
+@attrs.frozen
+class Reply:
+    """The outcome of one run: a prompt, until Pi settled."""
+
+    text: str
+    """The text of the last assistant message."""
+    stop_reason: str | None
+    """Why the model stopped: ``stop``, ``length``, ``toolUse``, ``error``, ``aborted``; ``None`` when it was not asked."""
+    messages: tuple[Message, ...]
+    """Every message that was completed during the run, in order."""
+    tool_calls: tuple[ToolCall, ...]
+    """Every tool call the model made, in order."""
+    usage: Usage
+    """Tokens and US dollars, summed over the run's model calls."""
+    error_message: str | None = None
+    """What went wrong, when ``stop_reason`` is ``error``."""
+    handled: bool = False
+    """Pi, or an extension of it, dealt with the prompt itself: no run was started."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run came to its end: neither failed nor aborted."""
+        return self.stop_reason not in ("error", "aborted")
+
+
+class ReplyFold:
+    """Makes a :class:`Reply` of a run's records, as they pass."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    def add(self, record: Record | MalformedRecord) -> None:
+        """Take the next record of the run."""
+        if type(record) is dict and record.get("type") == "message_end":
+            event = decode_event(record)
+            if isinstance(event, MessageEnd):
+                self._messages.append(event.message)
+
+    def reply(self, *, handled: bool = False) -> Reply:
+        """The reply as far as it has come."""
+        answers = [message for message in self._messages if isinstance(message, AssistantMessage)]
+        last = answers[-1] if answers else None
+        return Reply(
+            text=last.text if last else "",
+            stop_reason=last.stop_reason if last else None,
+            messages=tuple(self._messages),
+            tool_calls=tuple(call for answer in answers for call in answer.tool_calls),
+            usage=sum((answer.usage for answer in answers), Usage()),
+            error_message=last.error_message if last and last.stop_reason == "error" else None,
+            handled=handled,
+        )

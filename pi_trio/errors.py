@@ -1,0 +1,256 @@
+"""Every error pi-trio raises on purpose, in one tree.
+
+    PiTrioError
+    ├── SetupError                what has to be installed is not there, or not as it must be
+    │   ├── PiNotFound
+    │   ├── PiTooOld
+    │   ├── NodeNotFound
+    │   └── InstallFailed
+    ├── SpecError                 an instance spec that cannot be launched (also a ValueError)
+    ├── SpawnError                a Pi that died, or said nothing, before it was ready
+    ├── RegistryError
+    │   ├── InstanceNotFound      (also a KeyError)
+    │   ├── InstanceExists
+    │   └── MaxInstancesError
+    ├── ProtocolError             the wire broke its rules
+    │   └── InvalidResponse
+    └── ClientError               a request or a run that did not end well
+        ├── CommandFailed         Pi answered ``success: false``
+        ├── RequestTimeout        the request's own deadline passed
+        ├── ConnectionClosed      there is nothing to send the request to
+        │   └── ProcessExited     because the process is gone
+        ├── RunBusy
+        └── RunFailed             the model's run ended with an error
+
+Facts are attributes; the message repeats them for a reader. Streams raise Trio's own
+``trio.ClosedResourceError``, ``trio.BrokenResourceError`` and ``trio.EndOfChannel``. None of our
+time-outs is ``trio.TooSlowError``: that one belongs to the caller's own scopes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .abc import ExitStatus
+    from .client.reply import Reply
+
+__all__ = [
+    "ClientError",
+    "CommandFailed",
+    "ConnectionClosed",
+    "InstallFailed",
+    "InstanceExists",
+    "InstanceNotFound",
+    "InvalidResponse",
+    "MaxInstancesError",
+    "NodeNotFound",
+    "PiNotFound",
+    "PiTooOld",
+    "PiTrioError",
+    "ProcessExited",
+    "ProtocolError",
+    "RegistryError",
+    "RequestTimeout",
+    "RunBusy",
+    "RunFailed",
+    "SetupError",
+    "SpawnError",
+    "SpecError",
+]
+
+_TAIL_LINES_IN_MESSAGE = 8
+
+
+class PiTrioError(Exception):
+    """The root: catching this catches whatever pi-trio raises on purpose."""
+
+
+class SetupError(PiTrioError):
+    """Something that has to be installed is missing or unfit; the message names the command that mends it."""
+
+
+class PiNotFound(SetupError):
+    """No Pi where it was looked for (``searched``: the places, in order)."""
+
+    def __init__(self, message: str, *, searched: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.searched = searched
+
+
+class PiTooOld(SetupError):
+    """A Pi was found, but its version is older than the oldest that is supported."""
+
+    def __init__(self, *, path: Path, version: str, minimum: str) -> None:
+        super().__init__(
+            f"Pi {version} at {path} is older than {minimum}, the oldest supported; "
+            "update it, or run 'pitrio setup' and unset PI_TRIO_PI"
+        )
+        self.path = path
+        self.version = version
+        self.minimum = minimum
+
+
+class NodeNotFound(SetupError):
+    """No Node.js that is new enough for Pi (``found``: what was there instead)."""
+
+    def __init__(self, message: str, *, found: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class InstallFailed(SetupError):
+    """npm could not install Pi (``output``: the end of what it printed)."""
+
+    def __init__(self, message: str, *, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class SpecError(PiTrioError, ValueError):
+    """An instance spec that cannot be launched; the message names the field and what it may be."""
+
+
+def stderr_lines(tail: bytes, limit: int = _TAIL_LINES_IN_MESSAGE) -> str:
+    """The last ``limit`` non-empty lines of ``tail``, decoded for a human."""
+    lines = [line for line in tail.decode("utf-8", "replace").splitlines() if line.strip()]
+    return "\n".join(lines[-limit:])
+
+
+def _with_tail(message: str, tail: bytes) -> str:
+    said = stderr_lines(tail)
+    return f"{message}; it said:\n{said}" if said else message
+
+
+class SpawnError(PiTrioError):
+    """A process that could not be started, or died or kept silent before it was ready.
+
+    Attributes:
+        instance_id: which instance.
+        status: how the process ended, or ``None`` when it never started or had to be killed.
+        stderr_tail: the end of what it wrote to stderr (at most 64 KiB).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        instance_id: str = "",
+        status: ExitStatus | None = None,
+        stderr_tail: bytes = b"",
+    ) -> None:
+        super().__init__(_with_tail(message, stderr_tail))
+        self.instance_id = instance_id
+        self.status = status
+        self.stderr_tail = stderr_tail
+
+
+class RegistryError(PiTrioError):
+    """Something about which instances there are."""
+
+
+class InstanceNotFound(RegistryError, KeyError):
+    """No instance has this id."""
+
+    def __init__(self, instance_id: str, *, known: tuple[str, ...] = ()) -> None:
+        listing = ", ".join(known) if known else "none"
+        self._message = f"there is no instance {instance_id!r} (there are: {listing})"
+        super().__init__(self._message)
+        self.instance_id = instance_id
+        self.known = known
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return self._message
+
+
+class InstanceExists(RegistryError):
+    """An instance with this id is already there."""
+
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(f"an instance {instance_id!r} is already there; choose another id or stop it first")
+        self.instance_id = instance_id
+
+
+class MaxInstancesError(RegistryError):
+    """As many instances as ``max_instances`` allows are already there."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} instances are running, which is the limit; "
+            "stop one, or open the runtime with a larger max_instances"
+        )
+        self.limit = limit
+
+
+class ProtocolError(PiTrioError):
+    """What came over the wire is not what the protocol says."""
+
+
+class InvalidResponse(ProtocolError):
+    """Pi's answer to a command does not have the documented shape (``data``: what came)."""
+
+    def __init__(self, command: str, reason: str, *, data: object = None) -> None:
+        super().__init__(f"Pi's response to {command!r} is not what it documents: {reason}")
+        self.command = command
+        self.reason = reason
+        self.data = data
+
+
+class ClientError(PiTrioError):
+    """A request or a run that did not end well."""
+
+
+class CommandFailed(ClientError):
+    """Pi refused a command; ``error`` is in Pi's own words."""
+
+    def __init__(self, command: str, error: str) -> None:
+        super().__init__(f"Pi refused {command!r}: {error}")
+        self.command = command
+        self.error = error
+
+
+class RequestTimeout(ClientError):
+    """No response within the request's own time-out of ``timeout`` seconds.
+
+    Pi may still carry the command out: its response, should it come, is dropped.
+    """
+
+    def __init__(self, command: str, timeout: float) -> None:
+        super().__init__(f"no response to {command!r} within {timeout:g} s")
+        self.command = command
+        self.timeout = timeout
+
+
+class ConnectionClosed(ClientError):
+    """There is no connection to Pi: not yet, not any more, or closed on this side."""
+
+
+class ProcessExited(ConnectionClosed):
+    """The Pi process is gone.
+
+    Attributes:
+        status: how it ended, or ``None`` when its end could not be observed.
+        stderr_tail: the end of what it wrote to stderr (at most 64 KiB).
+    """
+
+    def __init__(self, *, instance_id: str = "", status: ExitStatus | None = None, stderr_tail: bytes = b"") -> None:
+        name = f"Pi ({instance_id})" if instance_id else "Pi"
+        ended = "ended" if status is None else str(status)
+        super().__init__(_with_tail(f"{name} {ended}", stderr_tail))
+        self.instance_id = instance_id
+        self.status = status
+        self.stderr_tail = stderr_tail
+
+
+class RunBusy(ClientError):
+    """A run is already going on, and the caller asked not to wait for it."""
+
+
+class RunFailed(ClientError):
+    """The run ended with an error from the model or its provider; ``reply`` is what had come until then."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"the run ended with an error: {reply.error_message or 'no reason was given'}")
+        self.reply = reply

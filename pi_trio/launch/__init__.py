@@ -1,0 +1,32 @@
+"""What is launched: the spec, the Pi it names, and how that Pi gets onto the machine."""
+
+from __future__ import annotations
+
+from .find import (
+    DEFAULT_PI_VERSION,
+    MINIMUM_NODE,
+    MINIMUM_PI,
+    PI_PACKAGE,
+    NodeInstall,
+    PiInstall,
+    data_home,
+    find_node,
+    find_pi,
+)
+from .install import install_pi
+from .spec import THINKING_LEVELS, InstanceSpec
+
+__all__ = [
+    "DEFAULT_PI_VERSION",
+    "MINIMUM_NODE",
+    "MINIMUM_PI",
+    "PI_PACKAGE",
+    "THINKING_LEVELS",
+    "InstanceSpec",
+    "NodeInstall",
+    "PiInstall",
+    "data_home",
+    "find_node",
+    "find_pi",
+    "install_pi",
+]

@@ -1,0 +1,170 @@
+"""What a user asks for: one Pi, in one folder, with one model to begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import SpecError
+from ..protocol import DEFAULT_MAX_RECORD_BYTES
+
+__all__ = ["THINKING_LEVELS", "InstanceSpec"]
+
+THINKING_LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
+
+# Arguments that would take the protocol away from under us, or show a secret to every user of the machine.
+_REFUSED_ARGS = {
+    "--mode": "the runtime speaks RPC to Pi",
+    "--print": "the runtime speaks RPC to Pi",
+    "-p": "the runtime speaks RPC to Pi",
+    "--api-key": "any user of this machine can read command lines; put the key into the environment",
+    "--provider": "use the provider field",
+    "--model": "use the model field",
+    "--session-id": "use the session_id field",
+    "--no-session": "use ephemeral=True",
+}
+
+
+def _text(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
+        raise SpecError(f"{attribute.name} must be a non-empty string, not {value!r}")
+
+
+def _seconds(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise SpecError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
+
+
+def _thinking(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and value not in THINKING_LEVELS:
+        raise SpecError(f"thinking must be one of {', '.join(THINKING_LEVELS)}, not {value!r}")
+
+
+def _strings(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise SpecError(f"expected several strings, not the one string {value!r}; write ({value!r},)")
+    return tuple(value)
+
+
+def _no_nul(instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
+    for each in value or ():
+        if not isinstance(each, str) or "\0" in each:
+            raise SpecError(f"{attribute.name} must contain strings without NUL, not {each!r}")
+
+
+def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    _no_nul(instance, attribute, value)
+    for each in value:
+        name = each.split("=", 1)[0]
+        if name in _REFUSED_ARGS:
+            raise SpecError(f"extra_args must not contain {name}: {_REFUSED_ARGS[name]}")
+
+
+def _environment(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[object, object]) -> None:
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise SpecError(f"env has a name that cannot be one: {name!r}")
+        if text is not None and (not isinstance(text, str) or "\0" in text):
+            raise SpecError(f"env[{name!r}] must be a string without NUL, or None to remove it")
+
+
+def _env_names(env: Mapping[str, str | None]) -> str:
+    return "{" + ", ".join(f"{'-' if value is None else ''}{name}" for name, value in sorted(env.items())) + "}"
+
+
+def _folder(value: str | os.PathLike[str]) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise SpecError(f"cwd must be a path, not {value!r}")
+    return os.fspath(value)
+
+
+@attrs.frozen(kw_only=True)
+class InstanceSpec:
+    """How to launch one Pi. Everything has a default: ``InstanceSpec()`` is Pi as the user configured it.
+
+    Secrets belong into ``env``, whose values are never shown, or into Pi's own configuration.
+
+    Raises:
+        SpecError: a field has a value it cannot have.
+    """
+
+    provider: str | None = attrs.field(default=None, validator=_text)
+    """Pi's name of a provider, such as ``"anthropic"``."""
+    model: str | None = attrs.field(default=None, validator=_text)
+    """A model id or pattern."""
+    cwd: str = attrs.field(default=".", converter=_folder)
+    """The folder Pi works in."""
+    thinking: str | None = attrs.field(default=None, validator=_thinking)
+    """One of :data:`THINKING_LEVELS`."""
+    tools: tuple[str, ...] | None = attrs.field(default=None, converter=_strings, validator=_no_nul)
+    """The only tools Pi may use; ``()`` for none, ``None`` for Pi's default."""
+    session_id: str | None = attrs.field(default=None, validator=_text)
+    """Continue the session with this id in ``cwd``, or create it."""
+    session: str | None = attrs.field(default=None, validator=_text)
+    """Open an existing session: its file, or the start of its id."""
+    ephemeral: bool = False
+    """Keep no session file."""
+    append_system_prompt: tuple[str, ...] = attrs.field(default=(), converter=_strings, validator=_no_nul)
+    """Texts added to the system prompt."""
+    extra_args: tuple[str, ...] = attrs.field(default=(), converter=_strings, validator=_args)
+    """More arguments for Pi, as they are."""
+    env: Mapping[str, str | None] = attrs.field(factory=dict, validator=_environment, repr=_env_names)
+    """Variables to add to the environment, or with ``None`` to remove from it."""
+    inherit_env: bool = True
+    """Whether Pi gets this process's environment, or only a ``PATH`` and ``HOME`` and what ``env`` says."""
+    pi: str | Path | None = None
+    """Which Pi: its executable or its folder; ``None`` to look for it (see :func:`pi_trio.launch.find_pi`)."""
+
+    start_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    """Seconds from the spawn to the first answer."""
+    request_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    """Seconds a request waits for its response, unless it says otherwise."""
+    drain_timeout: float = attrs.field(default=2.0, validator=_seconds)
+    """Seconds Pi is given to finish after its stdin was closed, in a polite stop."""
+    grace_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    """Seconds between SIGTERM and SIGKILL."""
+    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+    """The longest record taken from Pi; a longer one becomes a ``MalformedRecord`` event."""
+
+    def __attrs_post_init__(self) -> None:
+        sessions = [self.session_id is not None, self.session is not None, self.ephemeral]
+        if sum(sessions) > 1:
+            raise SpecError("session_id, session and ephemeral exclude each other: choose one")
+
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments for Pi's real command line, RPC mode first."""
+        args = ["--mode", "rpc"]
+        options = {
+            "--provider": self.provider,
+            "--model": self.model,
+            "--thinking": self.thinking,
+            "--session-id": self.session_id,
+            "--session": self.session,
+        }
+        for name, value in options.items():
+            if value is not None:
+                args += [name, value]
+        if self.ephemeral:
+            args.append("--no-session")
+        if self.tools is not None:
+            args += ["--tools", ",".join(self.tools)] if self.tools else ["--no-tools"]
+        for text in self.append_system_prompt:
+            args += ["--append-system-prompt", text]
+        return (*args, *self.extra_args)
+
+    def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment for Pi, made from ``ours`` as the spec says."""
+        names = list(ours) if self.inherit_env else ["PATH", "HOME"]
+        made = {name: ours[name] for name in names if name in ours}
+        for name, value in self.env.items():
+            if value is None:
+                made.pop(name, None)
+            else:
+                made[name] = value
+        return made

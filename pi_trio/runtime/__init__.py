@@ -1,0 +1,7 @@
+"""The runtime that a program opens."""
+
+from __future__ import annotations
+
+from .runtime import Runtime, RuntimeStatistics, open_runtime
+
+__all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]

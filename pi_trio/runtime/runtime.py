@@ -1,0 +1,229 @@
+"""The runtime: puts the rooms below together, and decides nothing itself."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from ..abc import ProcessCommand, ProcessHost
+from ..concurrency import ServiceNursery, open_service_nursery
+from ..errors import InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
+from ..launch import InstanceSpec, PiInstall, find_pi
+from ..lifecycle import TERMINAL, InstanceState, StopManner
+from ..process import DirectHost
+from ..protocol import BashResult
+from ..registry import EventFeed, Registry
+from ..supervisor import Instance, InstanceStatus, Supervisor
+
+__all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
+
+
+@attrs.frozen
+class RuntimeStatistics:
+    """What a runtime has done so far."""
+
+    spawned: int
+    """Instances that were asked for, failed ones included."""
+    failed_starts: int
+    """Of these, how many never became ready."""
+    by_state: Mapping[InstanceState, int]
+    """How many instances are in each state now; those that are gone are counted too."""
+    uptime: float
+    """Seconds since the runtime was opened."""
+
+    @property
+    def running(self) -> int:
+        """How many are running now."""
+        return self.by_state.get(InstanceState.RUNNING, 0)
+
+
+class Runtime:
+    """Spawns and ends instances. Made by :func:`open_runtime`."""
+
+    def __init__(
+        self, service: ServiceNursery, registry: Registry, host: ProcessHost, max_instances: int, run_id: str
+    ) -> None:
+        self._service = service
+        self._registry = registry
+        self._host = host
+        self._max_instances = max_instances
+        self._supervisors: dict[str, Supervisor] = {}
+        self._instances: dict[str, Instance] = {}
+        self._pis: dict[str | Path | None, PiInstall] = {}
+        self._last_number = 0
+        self._spawned = 0
+        self._failed_starts = 0
+        self._opened_at = trio.current_time()
+        self.run_id = run_id
+        """Every process of this runtime has it in its environment, as ``PI_TRIO_RUN``."""
+
+    def __repr__(self) -> str:
+        return f"<Runtime {self._count_alive()} of at most {self._max_instances} instances>"
+
+    def _count_alive(self) -> int:
+        return sum(supervisor.state not in TERMINAL for supervisor in self._supervisors.values())
+
+    async def spawn(self, spec: InstanceSpec | None = None, *, id: str | None = None) -> Instance:
+        """Start a Pi, and wait until it is ready: a real ``get_state`` came back.
+
+        Cancelling ends what was started, and waits until nothing of it is left.
+
+        Raises:
+            SpawnError: Pi could not be started, died, or did not answer within ``spec.start_timeout``.
+            MaxInstancesError: there are ``max_instances`` already.
+            InstanceExists: the ``id`` is taken.
+            SpecError: ``spec.cwd`` is not a folder.
+            SetupError: Pi, or the Node.js it needs, is missing or too old.
+        """
+        spec = InstanceSpec() if spec is None else spec
+        self._check_room(id)
+        cwd = os.path.abspath(spec.cwd)
+        if not os.path.isdir(cwd):
+            raise SpecError(f"cwd is not a folder: {cwd}")
+        if spec.pi not in self._pis:
+            self._pis[spec.pi] = await find_pi(spec.pi)
+        self._check_room(id)  # again: others may have come while this task waited
+        name = self._next_id() if id is None else id
+        supervisor = Supervisor(
+            instance_id=name,
+            spec=spec,
+            command=ProcessCommand(
+                argv=(*self._pis[spec.pi].command, *spec.arguments()),
+                cwd=cwd,
+                env=spec.environment(os.environ),
+                marker={"PI_TRIO_RUN": self.run_id, "PI_TRIO_INSTANCE": name},
+            ),
+            host=self._host,
+            publish=(sender := self._registry.sender()).send_nowait,
+        )
+        self._supervisors[name] = supervisor
+        self._instances[name] = instance = Instance(supervisor)
+        self._spawned += 1
+
+        async def supervise() -> None:
+            with sender:
+                await supervisor.run()
+
+        self._service.start_soon(supervise, name=f"supervisor of {name}")
+        try:
+            await supervisor.wait_ready()
+        except BaseException:
+            self._failed_starts += 1
+            supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")
+            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines
+                await supervisor.wait_stopped()
+            raise
+        return instance
+
+    def _check_room(self, wanted: str | None) -> None:
+        if self._service.closing:
+            raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
+        if wanted is not None:
+            if not wanted or "\0" in wanted:
+                raise SpecError(f"id must be a non-empty string without NUL, not {wanted!r}")
+            if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:
+                raise InstanceExists(wanted)
+        if self._count_alive() >= self._max_instances:
+            raise MaxInstancesError(self._max_instances)
+
+    def _next_id(self) -> str:
+        while True:
+            self._last_number += 1
+            name = f"pi-{self._last_number}"
+            if name not in self._supervisors:
+                return name
+
+    def get(self, instance_id: str) -> Instance:
+        """The instance with this id, running or over.
+
+        Raises:
+            InstanceNotFound: there never was one.
+        """
+        try:
+            return self._instances[instance_id]
+        except KeyError:
+            raise InstanceNotFound(instance_id, known=tuple(self._instances)) from None
+
+    def list(self, *, state: InstanceState | None = None) -> tuple[Instance, ...]:
+        """The instances in the order they were spawned; with ``state``, those that are in it now."""
+        return tuple(each for each in self._instances.values() if state is None or each.state is state)
+
+    def status(self, instance_id: str) -> InstanceStatus:
+        """One instance as it is now. Raises :class:`InstanceNotFound`."""
+        return self.get(instance_id).status()
+
+    async def kill(self, instance_id: str, *, force: bool = False) -> None:
+        """End an instance, and wait until nothing of it is left; see :meth:`Instance.stop`.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+        """
+        await self.get(instance_id).stop(force=force)
+
+    async def exec(self, instance_id: str, command: str, *, timeout: float | None = None) -> BashResult:
+        """Run a shell command in an instance's session; see :meth:`PiClient.bash`.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+            ClientError: as :meth:`PiClient.request`.
+        """
+        return await self.get(instance_id).client.bash(command, timeout=timeout)
+
+    def events(self, *, capacity: int = 1024) -> EventFeed:
+        """What happens to the instances: a snapshot, then every event; see :class:`EventFeed`."""
+        return self._registry.subscribe(capacity=capacity)
+
+    def statistics(self) -> RuntimeStatistics:
+        """What has been done so far, in one frozen value."""
+        return RuntimeStatistics(
+            spawned=self._spawned,
+            failed_starts=self._failed_starts,
+            by_state=Counter(each.state for each in self._instances.values()),
+            uptime=trio.current_time() - self._opened_at,
+        )
+
+    async def _stop_all(self, manner: StopManner, why: str) -> None:
+        # Told all at once: n of them take as long as one.
+        for supervisor in self._supervisors.values():
+            supervisor.request_stop(manner, why)
+        for supervisor in self._supervisors.values():
+            await supervisor.wait_stopped()
+
+
+@asynccontextmanager
+async def open_runtime(*, host: ProcessHost | None = None, max_instances: int = 64) -> AsyncIterator[Runtime]:
+    """A runtime for the body: whatever is spawned in it is gone when the body is over.
+
+    When the body returns, every instance is stopped politely, all at once: stdin closed, a short drain,
+    SIGTERM, the grace period, SIGKILL to the whole tree. When it raises or is cancelled: SIGTERM at once,
+    the grace period, SIGKILL. Both are waited for, at most the sum of the specs' time-outs, even when
+    cancelled. What the body raises comes out unchanged.
+
+    Args:
+        host: what starts processes; the best one for this system by default.
+        max_instances: how many may be alive at the same time.
+    """
+    if max_instances < 1:
+        raise ValueError(f"max_instances must be positive, not {max_instances}")
+    registry = Registry()
+    runtime: Runtime | None = None
+
+    async def stop(reason: BaseException | None) -> None:
+        if runtime is not None:
+            if reason is None:
+                await runtime._stop_all(StopManner.POLITE, "was stopped with its runtime")
+            else:
+                await runtime._stop_all(StopManner.PROMPT, "was stopped: its runtime's scope was left by an exception")
+        registry.close()
+
+    async with open_service_nursery(stop) as service:
+        service.start_soon(registry.run, name="registry")
+        runtime = Runtime(service, registry, host or DirectHost(), max_instances, uuid.uuid4().hex)
+        yield runtime

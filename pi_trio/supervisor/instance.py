@@ -1,0 +1,71 @@
+"""The handle a user holds on an instance."""
+
+from __future__ import annotations
+
+from ..abc import ExitStatus
+from ..client import PiClient
+from ..launch import InstanceSpec
+from ..lifecycle import InstanceState, StopManner
+from .supervisor import InstanceStatus, Supervisor
+
+__all__ = ["Instance"]
+
+
+class Instance:
+    """One supervised Pi. Made by ``runtime.spawn``; ends with its runtime at the latest."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def __repr__(self) -> str:
+        pid = f" pid={self.pid}" if self.pid is not None else ""
+        return f"<Instance {self.id} {self.state}{pid}>"
+
+    @property
+    def id(self) -> str:
+        """Its name in the runtime, such as ``"pi-3"``."""
+        return self._supervisor.instance_id
+
+    @property
+    def spec(self) -> InstanceSpec:
+        """What it was spawned from."""
+        return self._supervisor.spec
+
+    @property
+    def client(self) -> PiClient:
+        """Talks to its Pi."""
+        return self._supervisor.client
+
+    @property
+    def state(self) -> InstanceState:
+        """Where it is in its life."""
+        return self._supervisor.state
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of its Pi, while there is one."""
+        return self._supervisor.status().pid
+
+    @property
+    def exit_status(self) -> ExitStatus | None:
+        """How its last process ended; ``None`` while the first one lives."""
+        return self._supervisor.status().exit_status
+
+    def status(self) -> InstanceStatus:
+        """The instance as it is now, in one frozen value."""
+        return self._supervisor.status()
+
+    async def stop(self, *, force: bool = False) -> None:
+        """End it, and wait until nothing of it is left.
+
+        Politely: its stdin is closed and it is given ``drain_timeout`` seconds, then SIGTERM and
+        ``grace_timeout`` seconds, then SIGKILL to the whole tree. With ``force``: SIGKILL at once. Requests in
+        flight fail first. Cancelling stops the waiting, not the stop. Idempotent.
+        """
+        manner = StopManner.FORCE if force else StopManner.POLITE
+        self._supervisor.request_stop(manner, "was killed" if force else "was stopped")
+        await self._supervisor.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Wait until nothing of it is left, whoever or whatever ends it."""
+        await self._supervisor.wait_stopped()
