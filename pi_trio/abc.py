@@ -70,6 +70,8 @@ class ProcessCommand:
     """The whole environment, not additions to ours."""
     marker: Mapping[str, str] = attrs.field(factory=dict)
     """Variables added to ``env`` by which every process of the tree can be recognized."""
+    grace_timeout: float = 5.0
+    """Seconds between SIGTERM and SIGKILL where the host has to end the tree by itself: when this process died."""
 
 
 class SendPipe(ABC):

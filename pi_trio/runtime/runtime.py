@@ -99,6 +99,7 @@ class Runtime:
                 cwd=cwd,
                 env=spec.environment(os.environ),
                 marker={"PI_TRIO_RUN": self.run_id, "PI_TRIO_INSTANCE": name},
+                grace_timeout=spec.grace_timeout,
             ),
             host=self._host,
             publish=(sender := self._registry.sender()).send_nowait,
