@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from ..protocol import (
 from .reply import Reply
 from .requests import RequestTable
 from .run import Run
+from .views import View
 
 __all__ = ["EventStream", "PiClient"]
 
@@ -64,6 +66,7 @@ class EventStream:
 
     def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
         self._subscription = subscription
+        self._texts: deque[str] = deque()
 
     def __enter__(self) -> EventStream:
         return self
@@ -85,23 +88,22 @@ class EventStream:
             raise StopAsyncIteration from None
         return record if isinstance(record, Lagged) else decode_event(record)
 
-    async def records(self) -> AsyncIterator[Record | MalformedRecord | Lagged]:
+    def records(self) -> AsyncIterator[Record | MalformedRecord | Lagged]:
         """The records as they came, undecoded."""
-        async for record in self._subscription:
-            yield record
+        return self._subscription
 
-    async def text(self) -> AsyncIterator[str]:
+    def text(self) -> View[str]:
         """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
-        while True:
+        return View(self._next_text)
+
+    async def _next_text(self) -> str | None:
+        while not self._texts:
             try:
                 batch = await self._subscription.receive_batch()
             except trio.EndOfChannel:
-                return
-            for record in batch:
-                if type(record) is dict:
-                    delta = text_delta(record)
-                    if delta:
-                        yield delta
+                return None
+            self._texts.extend(filter(None, map(text_delta, batch)))
+        return self._texts.popleft()
 
 
 class PiClient:

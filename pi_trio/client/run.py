@@ -10,6 +10,7 @@ from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed, RunFailed
 from ..protocol import Event, MalformedRecord, Record, decode_event, text_delta
 from .reply import Reply, ReplyFold
+from .views import View
 
 __all__ = ["Run"]
 
@@ -71,10 +72,9 @@ class Run:
             self._settled = self._accepted_at is not None and self._taken > self._accepted_at
         return record
 
-    async def records(self) -> AsyncIterator[Record | MalformedRecord]:
+    def records(self) -> View[Record | MalformedRecord]:
         """The run's records as they came, undecoded. Raises as iterating the run does."""
-        while (record := await self._next()) is not None:
-            yield record
+        return View(self._next)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -91,12 +91,16 @@ class Run:
             raise StopAsyncIteration
         return decode_event(record)
 
-    async def text(self) -> AsyncIterator[str]:
+    def text(self) -> View[str]:
         """The text of the answers, piece by piece as it is streamed. Raises as iterating the run does."""
+        return View(self._next_text)
+
+    async def _next_text(self) -> str | None:
         while (record := await self._next()) is not None:
             delta = text_delta(record)
             if delta:
-                yield delta
+                return delta
+        return None
 
     async def result(self, *, check: bool = True) -> Reply:
         """Read to the end of the run; return what it came to.

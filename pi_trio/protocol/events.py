@@ -540,7 +540,7 @@ def decode_event(record: Record | MalformedRecord) -> Event:
         return UnknownEvent(type=label, reason=str(error), raw=record)
 
 
-def text_delta(record: Record | MalformedRecord) -> str:
+def text_delta(record: object) -> str:
     """The text that a record adds to the answer, without building its event: for hot loops."""
     if type(record) is dict and record.get("type") == "message_update":
         step = record.get("assistantMessageEvent")

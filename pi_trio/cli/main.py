@@ -1,0 +1,119 @@
+"""The command line: parse, call, and end with the right exit code."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import click
+
+from .. import __version__
+from ..errors import SpecError
+from ..launch import DEFAULT_PI_VERSION, THINKING_LEVELS, InstanceSpec
+from .demo import demo_command
+from .doctor import doctor_command
+from .exits import EXIT_CODES, run_async
+from .run import run_command
+from .setup import setup_command
+
+__all__ = ["main"]
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+class _WithPiArguments(click.Command):
+    """A command that keeps what stands behind ``--`` for Pi, whatever it looks like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, _, for_pi = _split(args)
+        ctx.meta["pi_args"] = tuple(for_pi)
+        return super().parse_args(ctx, ours)
+
+
+def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in args:
+        return args, False, []
+    at = args.index("--")
+    return args[:at], True, args[at + 1 :]
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pitrio")
+def main() -> None:
+    """Run Pi coding agents, supervised: nothing is left behind."""
+
+
+@main.command(cls=_WithPiArguments, epilog=_EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
+@click.argument("prompt")
+@click.option("--json", "as_json", is_flag=True, help="Print Pi's records, one a line, instead of text.")
+@click.option("--provider", help="The model's provider, such as anthropic.")
+@click.option("--model", help="The model's id, or a pattern for it.")
+@click.option("--cwd", default=".", help="The folder Pi works in.", show_default="the current one")
+@click.option("--session", help="Continue the session with this id (made if it is not there), or open this file.")
+@click.option("--no-session", is_flag=True, help="Keep no session file.")
+@click.option("--thinking", type=click.Choice(THINKING_LEVELS), help="How hard the model thinks.")
+@click.option("--tools", help="The only tools Pi may use, separated by commas; an empty string for none.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    prompt: str,
+    as_json: bool,
+    provider: str | None,
+    model: str | None,
+    cwd: str,
+    session: str | None,
+    no_session: bool,
+    thinking: str | None,
+    tools: str | None,
+) -> None:
+    """Give a Pi one PROMPT ("-": read it from stdin) and stream its reply.
+
+    The text goes to stdout, what the tools do to stderr. Ctrl-C aborts the run and stops the Pi politely.
+    """
+    if prompt == "-":
+        prompt = click.get_text_stream("stdin").read()
+    if not prompt.strip():
+        raise click.UsageError("the prompt is empty")
+    is_file = session is not None and ("/" in session or session.endswith(".jsonl"))
+    try:
+        spec = InstanceSpec(
+            provider=provider,
+            model=model,
+            cwd=cwd,
+            session=session if is_file else None,
+            session_id=None if is_file else session,
+            ephemeral=no_session,
+            thinking=thinking,
+            tools=None if tools is None else tuple(name.strip() for name in tools.split(",") if name.strip()),
+            extra_args=ctx.meta["pi_args"],
+        )
+    except SpecError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(run_async(partial(run_command, spec, prompt, as_json=as_json)))
+
+
+@main.command(epilog=_EPILOG)
+@click.option("--pi-version", default=DEFAULT_PI_VERSION, show_default=True, help="Which Pi to install.")
+def setup(pi_version: str) -> None:
+    """Install Node.js and Pi for this user, or change the version of Pi.
+
+    Node.js comes as a Python package, unless a new enough one is there; Pi comes from npm, into the user's
+    data folder (PI_TRIO_HOME names another).
+    """
+    sys.exit(run_async(partial(setup_command, pi_version)))
+
+
+@main.command(epilog=_EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(as_json: bool) -> None:
+    """Show what was found, what is missing, and the command that mends it."""
+    sys.exit(run_async(partial(doctor_command, as_json=as_json)))
+
+
+@main.command(epilog=_EPILOG)
+def demo() -> None:
+    """Start a real Pi with a scripted model, prompt it, and show that nothing is left.
+
+    No account, no key, no network (but for installing Pi the first time).
+    """
+    sys.exit(run_async(demo_command))

@@ -1,0 +1,86 @@
+"""What the tests on real processes share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from pi_trio import Instance, InstanceSpec, Runtime, open_runtime
+from pi_trio.launch import PiInstall
+from pi_trio.process import marked
+from pi_trio.testing import ModelServer, open_model_server
+from pi_trio.testing.model_server import Script
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds after which a test on real processes has hung. Nothing is measured with it."""
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run a test's async part, bounded."""
+
+    async def bounded() -> T:
+        with trio.fail_after(PATIENCE):
+            return await main()
+
+    return trio.run(bounded)
+
+
+def left_of(runtime: Runtime) -> list[int]:
+    """The pids of the processes that a runtime left behind."""
+    return [process.pid for process in marked({"PI_TRIO_RUN": runtime.run_id})]
+
+
+@attrs.frozen
+class Scripted:
+    """A runtime, a scripted model, and specs for a Pi that uses it."""
+
+    runtime: Runtime
+    model: ModelServer
+    folder: Path
+    base: InstanceSpec
+
+    def spec(self, **changes: Any) -> InstanceSpec:
+        """A spec for this model, changed."""
+        env: Mapping[str, str | None] = {**self.base.env, **changes.pop("env", {})}
+        return attrs.evolve(self.base, env=env, **changes)
+
+    async def spawn(self, **changes: Any) -> Instance:
+        """An instance that uses this model."""
+        return await self.runtime.spawn(self.spec(**changes))
+
+    def extension(self, name: str, source: str) -> tuple[str, str]:
+        """Pi's arguments that load an extension with this source."""
+        path = self.folder / f"{name}.js"
+        path.write_text(source)
+        return ("-e", str(path))
+
+
+@asynccontextmanager
+async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator[Scripted]:
+    """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left."""
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    async with open_model_server(script) as model:
+        base = InstanceSpec(
+            pi=pi.path,
+            provider="scripted",
+            model="scripted-1",
+            cwd=work,
+            env=model.configure(folder / "agent"),
+            ephemeral=True,
+            grace_timeout=3.0,
+        )
+        runtime = None
+        try:
+            async with open_runtime() as runtime:
+                yield Scripted(runtime, model, work, base)
+        finally:
+            if runtime is not None:
+                assert left_of(runtime) == []
