@@ -32,6 +32,17 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
     return trio.run(bounded)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that only another process does, and that nothing announces."""
+    while not condition():
+        await trio.sleep(0.005)  # there is no event to wait for
+
+
+def written(path: Path) -> bool:
+    """Whether a file is there, with a whole line in it."""
+    return path.exists() and path.read_text().endswith("\n")
+
+
 def left_of(runtime: Runtime) -> list[int]:
     """The pids of the processes that a runtime left behind."""
     return [process.pid for process in marked({"PI_TRIO_RUN": runtime.run_id})]

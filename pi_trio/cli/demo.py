@@ -34,7 +34,9 @@ def _script(request: ModelRequest) -> Turn:
     files = [(int(size), name) for size, name in sizes if size.isdigit() and name != "total"]
     if not files:
         return Turn(f"The tool gave back something unexpected: {request.tool_result}")
-    return Turn(f"There are {len(files)} files. The longest is {max(files)[1]}, with {max(files)[0]} bytes.", chunk_delay=0.02)
+    return Turn(
+        f"There are {len(files)} files. The longest is {max(files)[1]}, with {max(files)[0]} bytes.", chunk_delay=0.02
+    )
 
 
 async def demo_command() -> int:
@@ -101,7 +103,8 @@ async def _talk(console: Console, spec: InstanceSpec) -> int:
     console.print(f"[green]processes left:[/] {len(left)}")
     console.print(
         "\nWith a real model: put its key into the environment (ANTHROPIC_API_KEY, OPENAI_API_KEY, ...) and\n"
-        '  pitrio run --provider anthropic --model claude-sonnet-4-5 "Which files are here?"'
+        '  pitrio run --provider anthropic --model claude-sonnet-4-5 "Which files are here?"',
+        soft_wrap=True,
     )
     if left or not run.reply.ok or not tool_worked:
         complain(f"the demo went wrong: {run.reply.error_message or 'see above'}")

@@ -20,6 +20,14 @@ from .exits import OK, SETUP
 
 __all__ = ["Finding", "doctor_command", "examine"]
 
+_GUARANTEES = {
+    "Linux": (
+        "direct host: a tree is ended whole while this program lives; "
+        "a SIGKILL to this program itself leaves its agents behind"
+    ),
+    "": "direct host: process groups only; a tool's process that leaves its session can survive",
+}
+
 
 @attrs.frozen
 class Finding:
@@ -71,12 +79,7 @@ async def examine() -> list[Finding]:
 
 def process_guarantee() -> str:
     """What is promised about the end of processes on this system, in a sentence."""
-    if sys.platform == "linux":
-        return (
-            "direct host: a tree is ended whole while this program lives; "
-            "a SIGKILL to this program itself leaves its agents behind"
-        )
-    return "direct host: process groups only; a tool's process that leaves its session can survive"
+    return _GUARANTEES.get(platform.system(), _GUARANTEES[""])
 
 
 async def doctor_command(*, as_json: bool) -> int:

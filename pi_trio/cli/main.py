@@ -25,16 +25,9 @@ class _WithPiArguments(click.Command):
     """A command that keeps what stands behind ``--`` for Pi, whatever it looks like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ours, _, for_pi = _split(args)
-        ctx.meta["pi_args"] = tuple(for_pi)
-        return super().parse_args(ctx, ours)
-
-
-def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
-    if "--" not in args:
-        return args, False, []
-    at = args.index("--")
-    return args[:at], True, args[at + 1 :]
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["pi_args"] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +64,10 @@ def run(
     The text goes to stdout, what the tools do to stderr. Ctrl-C aborts the run and stops the Pi politely.
     """
     if prompt == "-":
-        prompt = click.get_text_stream("stdin").read()
+        try:
+            prompt = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"the prompt on stdin is not UTF-8: {error}") from error
     if not prompt.strip():
         raise click.UsageError("the prompt is empty")
     is_file = session is not None and ("/" in session or session.endswith(".jsonl"))

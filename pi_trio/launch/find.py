@@ -105,7 +105,9 @@ async def _ask_node(path: str, origin: str) -> NodeInstall | None:
         with trio.move_on_after(10):
             answer = await trio.run_process([path, "--version"], capture_stdout=True, capture_stderr=True, check=False)
             if answer.returncode == 0:
-                return NodeInstall(Path(path), answer.stdout.decode("ascii", "replace").strip().removeprefix("v"), origin)
+                return NodeInstall(
+                    Path(path), answer.stdout.decode("ascii", "replace").strip().removeprefix("v"), origin
+                )
     except OSError:
         pass
     return None
@@ -123,7 +125,9 @@ async def find_node(environ: Mapping[str, str] | None = None) -> NodeInstall:
         node = await _ask_node(named, "PI_TRIO_NODE")
         if node is None or not node.new_enough:
             what = "is not a Node.js" if node is None else f"is Node.js {node.version}"
-            raise NodeNotFound(f"PI_TRIO_NODE is {named}, which {what}; Pi needs {MINIMUM_NODE} or newer", found=(named,))
+            raise NodeNotFound(
+                f"PI_TRIO_NODE is {named}, which {what}; Pi needs {MINIMUM_NODE} or newer", found=(named,)
+            )
         return node
     wheel = _wheel_node()
     if wheel is not None and wheel.new_enough:

@@ -76,13 +76,13 @@ async def _install(version: str, folder: Path, node: NodeInstall, report: Callab
     try:
         await _npm(node, folder, ["install", "--ignore-scripts", f"{PI_PACKAGE}@{version}"])
     except InstallFailed as error:
-        if not _only_dependencies_missing(error.output, version):
+        if not _only_dependencies_missing(error.output):
             raise
         report(f"npm has not all that Pi {version} depends on: unpacking Pi's own bundle instead")
         await _unpack_bundle(version, folder, node)
 
 
-def _only_dependencies_missing(output: str, version: str) -> bool:
+def _only_dependencies_missing(output: str) -> bool:
     """Whether npm knew this Pi, but not something that it depends on."""
     missing = re.findall(r"No matching version found for (\S+?)\.?(?:\s|$)|404\s+'?(\S+?@\S+?)'? is not in", output)
     names = [first or second for first, second in missing]

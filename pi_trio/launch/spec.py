@@ -29,17 +29,17 @@ _REFUSED_ARGS = {
 }
 
 
-def _text(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+def _text(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value or "\0" in value):
         raise SpecError(f"{attribute.name} must be a non-empty string, not {value!r}")
 
 
-def _seconds(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise SpecError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
 
 
-def _thinking(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+def _thinking(_instance: Any, _attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and value not in THINKING_LEVELS:
         raise SpecError(f"thinking must be one of {', '.join(THINKING_LEVELS)}, not {value!r}")
 
@@ -52,7 +52,7 @@ def _strings(value: Any) -> Any:
     return tuple(value)
 
 
-def _no_nul(instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
+def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
     for each in value or ():
         if not isinstance(each, str) or "\0" in each:
             raise SpecError(f"{attribute.name} must contain strings without NUL, not {each!r}")
@@ -66,7 +66,7 @@ def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]
             raise SpecError(f"extra_args must not contain {name}: {_REFUSED_ARGS[name]}")
 
 
-def _environment(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[object, object]) -> None:
+def _environment(_instance: Any, _attribute: attrs.Attribute[Any], value: Mapping[object, object]) -> None:
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise SpecError(f"env has a name that cannot be one: {name!r}")

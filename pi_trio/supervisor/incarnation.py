@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from ..abc import ExitStatus, ProcessHost, ProcessCommand, ProcessTree, Signal
+from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, Signal
 from ..client import PiClient
 from ..errors import ConnectionClosed, PiTrioError, ProcessExited
 from ..launch import InstanceSpec
@@ -118,9 +118,11 @@ class Incarnation:
             # What was written has been read. Nobody waits longer for an answer that cannot come.
             tail = self._tail.get()
             self._client.detach(
-                lambda: ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
-                if self._manner is None
-                else ConnectionClosed(f"{self._id} {self._why}")
+                lambda: (
+                    ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
+                    if self._manner is None
+                    else ConnectionClosed(f"{self._id} {self._why}")
+                )
             )
             nursery.cancel_scope.cancel()
         with trio.move_on_after(_SWEEP_TIMEOUT) as sweep:

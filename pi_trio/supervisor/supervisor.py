@@ -74,6 +74,7 @@ class Supervisor:
         self._started_at = 0.0
         self._ending: Ending | None = None
         self._stop: tuple[StopManner, str] | None = None
+        self._requested = False
         self._incarnation: Incarnation | None = None
         self._settled = trio.Event()  # ready, or over without ever having been
         self._over = trio.Event()
@@ -144,10 +145,11 @@ class Supervisor:
         )
         try:
             ending = await self._live_once()
+            # Not `self._stop is None`: that may have come when the process was dying by itself already.
+            self._requested = self.state is InstanceState.STOPPING
             self._enter(InstanceState.STOPPED, self._why_over(ending))
         finally:
-            stopped_from_here = self._stop is not None
-            self.client.close(self._why_gone, quietly=stopped_from_here)
+            self.client.close(self._why_gone, quietly=self._requested)
             self._settled.set()
             self._over.set()
 
@@ -210,13 +212,13 @@ class Supervisor:
     def _why_over(self, ending: Ending) -> str:
         if ending.failure is not None:
             return ending.failure
-        if self._stop is not None:
+        if self._requested and self._stop is not None:
             return self._stop[1]
         return f"its process {ending.status}"
 
     def _why_gone(self) -> ConnectionClosed:
         ending = self._ending
-        if self._stop is not None or ending is None:
+        if self._requested or ending is None:
             why = self._stop[1] if self._stop else "is gone"
             return ConnectionClosed(f"{self.instance_id} {why}")
         return ProcessExited(instance_id=self.instance_id, status=ending.status, stderr_tail=ending.stderr_tail)

@@ -44,13 +44,17 @@ class ToolUse:
     """The call's id; one is made up by default."""
 
 
+def _uses(tools: Iterable[ToolUse]) -> tuple[ToolUse, ...]:
+    return tuple(tools)
+
+
 @attrs.frozen
 class Turn:
     """One answer of the scripted model."""
 
     text: str | Sequence[str] = ""
     """What it says: a string is streamed word by word, a sequence piece by piece."""
-    tools: tuple[ToolUse, ...] = attrs.field(default=(), converter=tuple)
+    tools: tuple[ToolUse, ...] = attrs.field(default=(), converter=_uses)
     """The tools it asks for, behind the text."""
     thinking: str = ""
     """What it thinks first."""
@@ -189,47 +193,10 @@ class ModelServer:
             return self._script[request.number]
         return Turn(f"The script has {len(self._script)} turns, and this is request {request.number + 1}.", status=400)
 
-    # --- HTTP --------------------------------------------------------------------------------------------
-
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        connection = h11.Connection(h11.SERVER)
-
-        async def send(event: h11.Event) -> None:
-            data = connection.send(event)
-            if data:
-                await stream.send_all(data)
-
-        async def receive() -> Any:
-            while True:
-                event = connection.next_event()
-                if event is not h11.NEED_DATA:
-                    return event
-                connection.receive_data(await stream.receive_some())
-
-        try:
-            while True:
-                event = await receive()
-                if not isinstance(event, h11.Request):
-                    return
-                body = bytearray()
-                while not isinstance(part := await receive(), h11.EndOfMessage):
-                    if not isinstance(part, h11.Data) or len(body) > _BODY_LIMIT_BYTES:
-                        return
-                    body += part.data
-                await self._answer(event, bytes(body), send)
-                if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                    return
-                connection.start_next_cycle()
-        except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            _log.debug("a model client went away: %s", error)
-        finally:
-            with trio.move_on_after(0):
-                await trio.aclose_forcefully(stream)
-
-    async def _answer(self, head: h11.Request, body: bytes, send: Callable[[h11.Event], Awaitable[None]]) -> None:
+    async def _answer(self, http: _Connection, head: h11.Request, body: bytes) -> None:
         path = head.target.decode("ascii", "replace").split("?")[0]
         if head.method != b"POST" or not path.endswith("/chat/completions"):
-            await _send_json(send, 404, {"error": {"message": f"only POST {self.base_url}/chat/completions is served"}})
+            await http.send_error(404, f"only POST {self.base_url}/chat/completions is served")
             return
         try:
             asked = orjson.loads(body)
@@ -241,32 +208,77 @@ class ModelServer:
                 body=asked,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            await _send_json(send, 400, {"error": {"message": f"not a chat request: {error}"}})
+            await http.send_error(400, f"not a chat request: {error}")
             return
         self.requests.append(request)
         turn = await self._turn(request)
         await trio.sleep(turn.delay)
         if turn.status != 200:
             message = turn.text if isinstance(turn.text, str) else "".join(turn.text)
-            await _send_json(send, turn.status, {"error": {"message": message or f"scripted status {turn.status}"}})
-            return
-        await send(h11.Response(status_code=200, headers=[("content-type", "text/event-stream")]))
-        chunks = list(_chunks(request, turn))
-        for chunk in chunks[: len(chunks) // 2] if turn.cut_off else chunks:
-            await send(h11.Data(data=b"data: " + orjson.dumps(chunk) + b"\n\n"))
-            await trio.sleep(turn.chunk_delay)
-        if turn.cut_off:
-            raise trio.BrokenResourceError("cut off, as scripted")
-        await send(h11.Data(data=b"data: [DONE]\n\n"))
-        await send(h11.EndOfMessage())
+            await http.send_error(turn.status, message or f"scripted status {turn.status}")
+        else:
+            await _stream_turn(http, request, turn)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        http = _Connection(stream)
+        try:
+            while (asked := await http.receive_request()) is not None:
+                await self._answer(http, *asked)
+        except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            _log.debug("a model client went away: %s", error)
+        finally:
+            await trio.aclose_forcefully(stream)
 
 
-async def _send_json(send: Callable[[h11.Event], Awaitable[None]], status: int, value: object) -> None:
-    data = orjson.dumps(value)
-    headers = [("content-type", "application/json"), ("content-length", str(len(data)))]
-    await send(h11.Response(status_code=status, headers=headers))
-    await send(h11.Data(data=data))
-    await send(h11.EndOfMessage())
+class _Connection:
+    """One HTTP connection, as its server sees it."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._http = h11.Connection(h11.SERVER)
+
+    async def send(self, *events: h11.Event) -> None:
+        for event in events:
+            data = self._http.send(event)
+            if data:
+                await self._stream.send_all(data)
+
+    async def send_error(self, status: int, message: str) -> None:
+        data = orjson.dumps({"error": {"message": message}})
+        headers = [("content-type", "application/json"), ("content-length", str(len(data)))]
+        await self.send(h11.Response(status_code=status, headers=headers), h11.Data(data=data), h11.EndOfMessage())
+
+    async def _receive(self) -> Any:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._stream.receive_some())
+        return event
+
+    async def receive_request(self) -> tuple[h11.Request, bytes] | None:
+        """The next request with its body; ``None`` when the client is done, or asks too much."""
+        if self._http.our_state is h11.DONE:
+            if self._http.their_state is not h11.DONE:
+                return None
+            self._http.start_next_cycle()
+        head = await self._receive()
+        if not isinstance(head, h11.Request):
+            return None
+        body = bytearray()
+        while not isinstance(part := await self._receive(), h11.EndOfMessage):
+            if not isinstance(part, h11.Data) or len(body) > _BODY_LIMIT_BYTES:
+                return None
+            body += part.data
+        return head, bytes(body)
+
+
+async def _stream_turn(http: _Connection, request: ModelRequest, turn: Turn) -> None:
+    await http.send(h11.Response(status_code=200, headers=[("content-type", "text/event-stream")]))
+    chunks = list(_chunks(request, turn))
+    for chunk in chunks[: len(chunks) // 2] if turn.cut_off else chunks:
+        await http.send(h11.Data(data=b"data: " + orjson.dumps(chunk) + b"\n\n"))
+        await trio.sleep(turn.chunk_delay)
+    if turn.cut_off:
+        raise trio.BrokenResourceError("cut off, as scripted")
+    await http.send(h11.Data(data=b"data: [DONE]\n\n"), h11.EndOfMessage())
 
 
 def _chunks(request: ModelRequest, turn: Turn) -> Iterable[dict[str, Any]]:

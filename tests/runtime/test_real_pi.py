@@ -36,7 +36,7 @@ from pi_trio.protocol import (
     ToolExecutionStart,
 )
 from pi_trio.testing import ModelRequest, ToolUse, Turn
-from tests.support import left_of, run, scripted
+from tests.support import left_of, run, scripted, until, written
 
 ENDLESS = Turn(text=[f"word{n} " for n in range(100_000)], chunk_delay=0.005)
 """An answer that outlasts every test."""
@@ -146,8 +146,7 @@ def test_exec_that_times_out_is_ended_in_pi_too(pi: PiInstall, tmp_path: Path) -
             with pytest.raises(RequestTimeout):
                 await world.runtime.exec(instance.id, "echo $$ > pid; exec sleep 1000", timeout=1.0)
             pid = int((world.folder / "pid").read_text())
-            while alive(pid):
-                await trio.sleep(0.01)
+            await until(lambda: not alive(pid))
             assert (await world.runtime.exec(instance.id, "echo next")).output.strip() == "next"
 
     run(main)
@@ -304,8 +303,7 @@ def test_cancelling_the_scope_in_the_middle_of_a_run(pi: PiInstall, tmp_path: Pa
                 async with instance.client.run("Work") as reading:
                     async for event in reading:
                         if isinstance(event, ToolExecutionStart):
-                            while not (world.folder / "tool").exists() or not (world.folder / "tool").read_text():
-                                await trio.sleep(0.01)
+                            await until(lambda: written(world.folder / "tool"))
                             scope.cancel()
         assert scope.cancelled_caught
         assert instance.state is InstanceState.STOPPED
@@ -391,8 +389,7 @@ def test_a_forced_kill_is_at_once_and_reaches_the_tools(pi: PiInstall, tmp_path:
                         await instance.client.bash("echo $$ > tool; sleep 1000")
 
                 nursery.start_soon(long_command)
-                while not (world.folder / "tool").exists() or not (world.folder / "tool").read_text():
-                    await trio.sleep(0.01)
+                await until(lambda: written(world.folder / "tool"))
                 await world.runtime.kill(instance.id, force=True)
             assert instance.exit_status == ExitStatus(signal="SIGKILL")
             assert not alive(int((world.folder / "tool").read_text()))

@@ -1,0 +1,49 @@
+"""Run a program against a scripted model: ``python -m pi_trio.testing [--provider P --model M] PROGRAM [ARG ...]``.
+
+The program's Pis find a configuration in which the provider (``anthropic`` unless named) is the scripted
+model, which answers every prompt by repeating it. No account, no key, no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+
+import trio
+
+from .model_server import ModelRequest, Turn, open_model_server
+
+
+def _echo(request: ModelRequest) -> Turn:
+    return Turn(f"The scripted model heard: {request.prompt}")
+
+
+async def _main(args: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="pi-trio-scripted-") as folder:
+        async with open_model_server(_echo) as model:
+            env = model.configure(folder, provider=args.provider, models=[args.model])
+            command = [sys.executable, *args.program]
+            done = await trio.run_process(command, stdin=None, env={**os.environ, **env}, check=False)
+    # What a shell reports of a program that a signal ended.
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def main() -> int:
+    """The whole program."""
+    parser = argparse.ArgumentParser(prog="python -m pi_trio.testing", description=__doc__)
+    parser.add_argument("--provider", default="anthropic", help="the provider to stand in for")
+    parser.add_argument("--model", default="claude-sonnet-4-5", help="the model to stand in for")
+    parser.add_argument("program", nargs=argparse.REMAINDER, help="a Python program, and its arguments")
+    args = parser.parse_args()
+    if not args.program:
+        parser.error("name a program to run")
+    try:
+        return trio.run(_main, args)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The spec: its command line, its environment, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pi_trio import InstanceSpec, PiTrioError, SpecError
+
+
+def test_defaults_leave_everything_to_pi() -> None:
+    assert InstanceSpec().arguments() == ("--mode", "rpc")
+    assert InstanceSpec().environment({"A": "1", "PATH": "/bin"}) == {"A": "1", "PATH": "/bin"}
+
+
+def test_the_command_line() -> None:
+    spec = InstanceSpec(
+        provider="anthropic",
+        model="claude",
+        thinking="high",
+        session_id="s1",
+        tools=("read", "bash"),
+        append_system_prompt=("one", "two"),
+        extra_args=("--no-extensions",),
+    )
+    assert spec.arguments() == (
+        "--mode",
+        "rpc",
+        "--provider",
+        "anthropic",
+        "--model",
+        "claude",
+        "--thinking",
+        "high",
+        "--session-id",
+        "s1",
+        "--tools",
+        "read,bash",
+        "--append-system-prompt",
+        "one",
+        "--append-system-prompt",
+        "two",
+        "--no-extensions",
+    )
+    assert InstanceSpec(tools=()).arguments()[2:] == ("--no-tools",)
+    assert InstanceSpec(ephemeral=True).arguments()[2:] == ("--no-session",)
+    assert InstanceSpec(session="x.jsonl").arguments()[2:] == ("--session", "x.jsonl")
+
+
+def test_the_environment_is_changed_as_the_spec_says() -> None:
+    spec = InstanceSpec(env={"KEY": "new", "GONE": None, "NOT_THERE": None})
+    assert spec.environment({"KEY": "old", "GONE": "x", "STAYS": "y"}) == {"KEY": "new", "STAYS": "y"}
+    bare = InstanceSpec(env={"KEY": "new"}, inherit_env=False)
+    assert bare.environment({"PATH": "/bin", "HOME": "/h", "SECRET": "s"}) == {
+        "PATH": "/bin",
+        "HOME": "/h",
+        "KEY": "new",
+    }
+
+
+def test_no_value_of_the_environment_is_ever_shown() -> None:
+    spec = InstanceSpec(env={"API_KEY": "sk-123", "GONE": None})
+    assert "sk-123" not in repr(spec)
+    assert "{API_KEY, -GONE}" in repr(spec)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"provider": ""}, "provider"),
+        ({"provider": 5}, "provider"),
+        ({"model": "a\0b"}, "model"),
+        ({"thinking": "very"}, "off, minimal"),
+        ({"tools": "bash"}, r"\('bash',\)"),
+        ({"tools": (5,)}, "tools"),
+        ({"extra_args": ("--api-key", "x")}, "environment"),
+        ({"extra_args": ("--api-key=x",)}, "environment"),
+        ({"extra_args": ("--mode=text",)}, "RPC"),
+        ({"extra_args": ("--model", "x")}, "model field"),
+        ({"env": {"A=B": "x"}}, "A=B"),
+        ({"env": {"A": 5}}, r"env\['A'\]"),
+        ({"env": {"A": "x\0"}}, r"env\['A'\]"),
+        ({"cwd": 5}, "cwd"),
+        ({"session_id": "a", "ephemeral": True}, "exclude each other"),
+        ({"start_timeout": -1}, "start_timeout"),
+        ({"grace_timeout": float("nan")}, "grace_timeout"),
+        ({"grace_timeout": "5"}, "grace_timeout"),
+        ({"drain_timeout": True}, "drain_timeout"),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_by_name(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        InstanceSpec(**fields)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, PiTrioError)
+
+
+def test_paths_are_taken_for_cwd() -> None:
+    assert InstanceSpec(cwd=Path("/tmp")).cwd == "/tmp"
