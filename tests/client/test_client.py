@@ -1,0 +1,486 @@
+"""The client over a transport in memory, on virtual time: every request ends exactly once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from pi_trio import (
+    ClientError,
+    CommandFailed,
+    ConnectionClosed,
+    InvalidResponse,
+    Lagged,
+    PiClient,
+    ProcessExited,
+    RequestTimeout,
+    RunFailed,
+    WhenFull,
+)
+from pi_trio.abc import ExitStatus, RecordTransport
+from pi_trio.protocol import Record, UnknownEvent, decode_line
+
+STATE: Record = {
+    "sessionId": "s",
+    "thinkingLevel": "off",
+    "isStreaming": False,
+    "isCompacting": False,
+    "steeringMode": "all",
+    "followUpMode": "all",
+    "autoCompactionEnabled": True,
+    "messageCount": 0,
+    "pendingMessageCount": 0,
+}
+
+
+class MemoryTransport(RecordTransport):
+    """What a test says Pi says; and what was said to Pi."""
+
+    def __init__(self) -> None:
+        self.sent: list[Record] = []
+        self._send, self._receive = trio.open_memory_channel[list[Any]](math.inf)
+        self.broken = False
+
+    def send_nowait(self, record: bytes) -> None:
+        if self.broken:
+            raise trio.BrokenResourceError
+        decoded = decode_line(record)
+        assert isinstance(decoded, dict)
+        self.sent.append(decoded)
+
+    async def receive(self) -> Sequence[Any]:
+        return await self._receive.receive()
+
+    async def run_sender(self) -> None:
+        raise AssertionError("the client does not write by itself")
+
+    def close_sending(self) -> None:
+        raise AssertionError("the client does not close anything")
+
+    def says(self, *records: Any) -> None:
+        self._send.send_nowait(list(records))
+
+    def answers(self, command: str, data: Any = None, **fields: Any) -> None:
+        """Answer the last ``command`` that was sent."""
+        id_ = [record["id"] for record in self.sent if record["type"] == command][-1]
+        record = {"type": "response", "command": command, "id": id_, "success": True, **fields}
+        self.says(record if data is None else {**record, "data": data})
+
+
+def delta(text: str) -> Record:
+    return {
+        "type": "message_update",
+        "assistantMessageEvent": {"type": "text_delta", "contentIndex": 0, "delta": text},
+    }
+
+
+def answer(text: str, stop_reason: str = "stop", **fields: Any) -> Record:
+    usage = {"input": 1, "output": 2, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 3, "cost": {"total": 0.5}}
+    message = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": text}],
+        "provider": "p",
+        "model": "m",
+        "usage": usage,
+        "stopReason": stop_reason,
+        **fields,
+    }
+    return {"type": "message_end", "message": message}
+
+
+SETTLED: Record = {"type": "agent_settled"}
+
+blocked = trio.testing.wait_all_tasks_blocked
+
+
+def connected(test: Callable[[PiClient, MemoryTransport], Awaitable[None]]) -> None:
+    """Run a test on virtual time, with a client that is being served."""
+
+    async def main() -> None:
+        client, transport = PiClient("pi-1", request_timeout=30.0), MemoryTransport()
+        client.attach(transport)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.serve, transport)
+            await test(client, transport)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def gone() -> ProcessExited:
+    return ProcessExited(instance_id="pi-1", status=ExitStatus(code=3), stderr_tail=b"oh\n")
+
+
+def test_responses_find_their_request_whatever_their_order() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        got = {}
+
+        async def ask(command: str) -> None:
+            got[command] = await client.request(command)
+
+        async with trio.open_nursery() as nursery:
+            for command in "abc":
+                nursery.start_soon(ask, command)
+            await blocked()
+            for command in "bca":
+                transport.answers(command, command.upper())
+        assert got == {"a": "A", "b": "B", "c": "C"}
+        assert len({record["id"] for record in transport.sent}) == 3
+
+    connected(test)
+
+
+def test_a_refused_command() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(CommandFailed, match="Pi refused 'x': too late") as caught:
+                    await client.request("x")
+                assert (caught.value.command, caught.value.error) == ("x", "too late")
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.answers("x", success=False, error="too late")
+
+    connected(test)
+
+
+def test_a_request_has_a_deadline_of_its_own() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        started = trio.current_time()
+        with pytest.raises(RequestTimeout, match="no response to 'x' within 30 s"):
+            await client.request("x")
+        assert trio.current_time() - started == 30
+        with pytest.raises(RequestTimeout, match="within 2 s"):
+            await client.request("x", timeout=2)
+        transport.answers("x")  # too late: dropped
+        await blocked()
+        with trio.move_on_after(1000) as scope:
+            await client.request("x", timeout=None)
+        assert scope.cancelled_caught
+
+    connected(test)
+
+
+def test_the_callers_cancellation_is_no_time_out() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with trio.move_on_after(1) as scope:
+            await client.request("x")
+        assert scope.cancelled_caught
+        transport.answers("x", "late")
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert await client.request("x") == "fresh"
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.answers("x", "fresh")
+            transport.answers("x", "twice")
+        await blocked()
+        assert "0 pending" in repr(client)
+
+    connected(test)
+
+
+def test_the_end_of_the_process_ends_every_request_and_run() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended = []
+
+        async def ask(command: str) -> None:
+            try:
+                await client.request(command)
+            except ProcessExited as error:
+                ended.append((command, error.status, error.stderr_tail))
+
+        async def run() -> None:
+            try:
+                async with client.run("hi") as reading:
+                    async for _ in reading:
+                        pass
+            except ProcessExited as error:
+                ended.append(("run", error.status, error.stderr_tail))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "a")
+            nursery.start_soon(ask, "b")
+            nursery.start_soon(run)
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says({"type": "agent_start"}, delta("x"))
+            await blocked()
+            client.detach(gone)
+        what = (ExitStatus(code=3), b"oh\n")
+        assert sorted(ended) == [("a", *what), ("b", *what), ("run", *what)]
+        with pytest.raises(ProcessExited, match="exited with code 3.*\noh"):
+            await client.request("c")
+        assert sorted(record["type"] for record in transport.sent) == ["a", "b", "prompt"]
+
+    connected(test)
+
+
+def test_a_broken_pipe_is_told_as_the_end_of_the_process() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        transport.broken = True
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(ProcessExited):
+                    await client.request("x")
+
+            nursery.start_soon(ask)
+            await blocked()
+            client.detach(gone)
+
+    connected(test)
+
+
+def test_before_the_start_there_is_nothing_to_ask() -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectionClosed, match="not been started"):
+            await PiClient().get_state()
+
+    trio.run(main)
+
+
+def test_an_answer_with_a_wrong_shape_is_no_answer() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(InvalidResponse, match="get_state") as caught:
+                    await client.get_state()
+                assert caught.value.data == {**STATE, "messageCount": "5"}
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.answers("get_state", {**STATE, "messageCount": "5"})
+
+    connected(test)
+
+
+def test_what_has_no_json_form_is_refused_and_forgotten() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with pytest.raises(Exception, match="cannot be encoded"):
+            await client.request("x", {"what": object()})
+        assert "0 pending" in repr(client)
+
+    connected(test)
+
+
+def test_a_run_is_over_when_pi_has_settled_not_before() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                reply = await client.send("hi")
+                assert (reply.text, reply.stop_reason) == ("two", "stop")
+                assert (reply.usage.total_tokens, reply.usage.cost.total) == (6, 1.0)
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.says(SETTLED)  # the end of something else
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says({"type": "agent_start"}, answer("one", "error", errorMessage="x"), {"type": "agent_end"})
+            transport.says({"type": "agent_start"}, answer("two"), {"type": "agent_end"}, SETTLED)
+
+    connected(test)
+
+
+def test_the_prompt_response_and_the_end_of_something_else_in_one_read() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await client.send("hi")).text == "mine"
+
+            nursery.start_soon(ask)
+            await blocked()
+            response = {"type": "response", "command": "prompt", "success": True, "data": {"disposition": "started"}}
+            transport.says(
+                answer("theirs"), SETTLED, {**response, "id": transport.sent[0]["id"]}, answer("mine"), SETTLED
+            )
+
+    connected(test)
+
+
+def test_a_failed_run_raises_unless_asked_not_to() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says(answer("", "error", errorMessage="no credit"), SETTLED)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            with pytest.raises(RunFailed, match="no credit") as caught:
+                await client.send("hi")
+            assert caught.value.reply.error_message == "no credit"
+            nursery.start_soon(play)
+            assert (await client.send("hi", check=False)).stop_reason == "error"
+
+    connected(test)
+
+
+def test_leaving_a_run_early_takes_back_the_queue_then_aborts() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says({"type": "agent_start"}, delta("x"))
+            await blocked()
+            transport.answers("clear_queue", {"steering": [], "followUp": []})
+            await blocked()
+            transport.answers("abort")
+            await blocked()
+            transport.answers("get_state", {**STATE, "isStreaming": True})
+            await trio.sleep(0.5)
+            transport.answers("get_state", STATE)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            with pytest.raises(ZeroDivisionError):
+                async with client.run("hi") as reading:
+                    async for text in reading.text():
+                        assert text == "x"
+                        raise ZeroDivisionError
+        told = [record["type"] for record in transport.sent]
+        assert told == ["prompt", "clear_queue", "abort", "get_state", "get_state"]
+
+    connected(test)
+
+
+def test_a_pi_that_does_not_stop_holds_nobody_for_ever() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        started = trio.current_time()
+        with trio.move_on_after(1):
+            async with client.run("hi"):
+                raise AssertionError("the prompt was never answered")
+        assert trio.current_time() - started == 6  # the caller's second, and five to abort
+        assert [record["type"] for record in transport.sent] == ["prompt", "clear_queue"]
+
+    connected(test)
+
+
+def test_a_refused_prompt_is_not_aborted() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(CommandFailed, match="no model"):
+                    await client.send("hi")
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.answers("prompt", success=False, error="no model")
+        assert [record["type"] for record in transport.sent] == ["prompt"]
+
+    connected(test)
+
+
+def test_a_subscriber_that_is_waited_for_holds_the_pump_but_not_the_responses() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with client.subscribe(capacity=2, when_full=WhenFull.WAIT) as events:
+            transport.says(delta("1"), delta("2"), delta("3"))
+            await blocked()
+            transport.says(delta("4"))
+            await blocked()
+            got = []
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    got.append(await client.request("x"))
+
+                nursery.start_soon(ask)
+                await blocked()
+                transport.answers("x", "answered")  # behind everything else
+            assert got == ["answered"]
+            texts = events.text()
+            assert [await texts.__anext__() for _ in range(4)] == ["1", "2", "3", "4"]
+
+    connected(test)
+
+
+def test_a_subscriber_that_lags_is_told_how_much_it_missed() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with client.subscribe(capacity=2) as events:
+            transport.says(*(delta(str(n)) for n in range(10)))
+            await blocked()
+            records = events.records()
+            assert await records.__anext__() == Lagged(8)
+            assert await records.__anext__() == delta("8")
+
+    connected(test)
+
+
+def test_subscribers_end_with_the_client_loudly_or_quietly() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with client.subscribe() as events:
+            transport.says(delta("last"))
+            await blocked()
+            client.close(gone, quietly=False)
+            assert await events.text().__anext__() == "last"
+            with pytest.raises(ProcessExited):
+                await events.__anext__()
+        with client.subscribe() as late, pytest.raises(ProcessExited):
+            await late.__anext__()
+
+    connected(test)
+
+    async def quiet(client: PiClient, transport: MemoryTransport) -> None:
+        with client.subscribe() as events:
+            client.close(gone, quietly=True)
+            assert [event async for event in events] == []
+
+    connected(quiet)
+
+
+def test_a_response_to_nobody_is_an_event() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with client.subscribe() as events:
+            transport.says({"type": "response", "command": "parse", "success": False, "error": "what?"})
+            event = await events.__anext__()
+            assert isinstance(event, UnknownEvent)
+            assert event.raw["error"] == "what?"
+
+    connected(test)
+
+
+def test_dialogs_are_dismissed_and_notices_are_not() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        request = {"type": "extension_ui_request", "id": "u1", "title": "?"}
+        transport.says({**request, "method": "confirm", "message": "?"}, {**request, "method": "notify"})
+        await blocked()
+        assert transport.sent == [{"type": "extension_ui_response", "id": "u1", "cancelled": True}]
+
+    connected(test)
+
+
+def test_bash_given_up_is_ended_in_pi() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with trio.move_on_after(1):
+            await client.bash("sleep 100")
+        with pytest.raises(RequestTimeout):
+            await client.bash("sleep 100", timeout=1)
+        assert [record["type"] for record in transport.sent] == ["bash", "abort_bash", "bash", "abort_bash"]
+
+    connected(test)
+
+
+def test_too_much_for_a_pi_that_does_not_read() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        def full(record: bytes) -> None:
+            raise trio.WouldBlock
+
+        transport.send_nowait = full  # type: ignore[method-assign]
+        with pytest.raises(ClientError, match="does not read its stdin"):
+            await client.request("x")
+        assert "0 pending" in repr(client)
+
+    connected(test)

@@ -1,0 +1,160 @@
+"""Records over real pipes: full pipes, broken pipes, half records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from pi_trio.process import FdReceivePipe, FdSendPipe
+from pi_trio.protocol import MalformedRecord
+from pi_trio.transport import PipeTransport
+from tests.support import run
+
+
+@attrs.define
+class Other:
+    """The other side: what Pi would hold."""
+
+    stdin: int
+    stdout: int
+
+    def hang_up(self) -> None:
+        for fd in (self.stdin, self.stdout):
+            if fd >= 0:
+                os.close(fd)
+        self.stdin = self.stdout = -1
+
+
+@contextmanager
+def connected() -> Iterator[tuple[PipeTransport, Other]]:
+    their_in, our_out = os.pipe()
+    our_in, their_out = os.pipe()
+    send, receive = FdSendPipe(our_out), FdReceivePipe(our_in)
+    other = Other(their_in, their_out)
+    try:
+        yield PipeTransport(send, receive), other
+    finally:
+        other.hang_up()
+        send.close()
+        receive.close()
+
+
+def read_all(fd: int) -> bytes:
+    data = b""
+    while chunk := os.read(fd, 1 << 16):
+        data += chunk
+    return data
+
+
+def test_records_that_do_not_fit_are_written_whole_and_in_order() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            records = [b'{"n":%d,"x":"%s"}\n' % (n, b"x" * 50_000) for n in range(20)]
+            for record in records:
+                transport.send_nowait(record)  # far more than a pipe holds, and no writer yet
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.run_sender)
+                transport.close_sending()
+                assert await trio.to_thread.run_sync(read_all, other.stdin) == b"".join(records)
+
+    run(main)
+
+
+def test_close_sending_lets_the_queue_out_first() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            transport.send_nowait(b"{}\n")
+            transport.close_sending()
+            transport.close_sending()
+            assert read_all(other.stdin) == b"{}\n"
+            with pytest.raises(trio.ClosedResourceError):
+                transport.send_nowait(b"{}\n")
+            await transport.run_sender()
+
+    run(main)
+
+
+def test_a_reader_that_is_gone_breaks_it() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.run_sender)
+                await trio.testing.wait_all_tasks_blocked()
+                other.hang_up()
+                with pytest.raises(trio.BrokenResourceError):
+                    transport.send_nowait(b"{}\n")
+                with pytest.raises(trio.BrokenResourceError):
+                    transport.send_nowait(b"{}\n")
+            # the writer noticed too, and ended
+
+    run(main)
+
+
+def test_a_record_that_was_cut_off_is_never_continued() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.run_sender)
+                transport.send_nowait(b"x" * 1_000_000 + b"\n")
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            with pytest.raises(trio.BrokenResourceError):
+                transport.send_nowait(b"{}\n")
+            sent = await trio.to_thread.run_sync(read_all, other.stdin)
+            assert 0 < len(sent) < 1_000_000
+            assert set(sent) == {ord("x")}
+
+    run(main)
+
+
+def test_a_pi_that_never_reads_does_not_take_our_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pi_trio.transport.pipes._MAX_QUEUED_BYTES", 200_000)
+
+    async def main() -> None:
+        with connected() as (transport, _):
+            with pytest.raises(trio.WouldBlock):
+                for _ in range(1000):
+                    transport.send_nowait(b"x" * 9_999 + b"\n")
+
+    run(main)
+
+
+def test_receiving_until_the_end_and_half_a_record_at_it() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            os.write(other.stdout, b'{"a":1}\r\nnot json\n\n{"b":')
+            first = list(await transport.receive())
+            assert first[0] == {"a": 1}
+            assert isinstance(first[1], MalformedRecord)
+            os.write(other.stdout, b'2}\n{"half')
+            assert list(await transport.receive()) == [{"b": 2}]
+            os.close(other.stdout)
+            other.stdout = -1
+            (cut,) = await transport.receive()
+            assert cut == MalformedRecord("the stream ended inside this record", b'{"half')
+            with pytest.raises(trio.EndOfChannel):
+                await transport.receive()
+
+    run(main)
+
+
+def test_a_cancelled_receive_loses_nothing() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            with trio.move_on_after(0):
+                await transport.receive()
+            os.write(other.stdout, b'{"a":')
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.receive)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            os.write(other.stdout, b"1}\n")
+            assert list(await transport.receive()) == [{"a": 1}]
+
+    run(main)
