@@ -201,5 +201,3 @@ class RecordTransport(ABC):
     @abstractmethod
     def close_sending(self) -> None:
         """Tell the other side that nothing more will come, once what is queued has been written."""
-
-

@@ -106,7 +106,9 @@ def test_arguments_reach_pi(pi: PiInstall, tmp_path: Path) -> None:
         async with terminal(pi, tmp_path, [Turn("One."), Turn("Two.")]) as term:
             model = ("--provider", "scripted", "--model", "scripted-1")
             extra = ("--", "--append-system-prompt", "Be a teapot.")
-            assert (await term.pitrio("run", "1", *model, "--session", "abc", "--tools", "read", *extra)).returncode == 0
+            assert (
+                await term.pitrio("run", "1", *model, "--session", "abc", "--tools", "read", *extra)
+            ).returncode == 0
             assert (await term.pitrio("run", "2", *model, "--session", "abc", "--thinking", "off")).returncode == 0
             first, second = term.model.requests
             assert [tool["function"]["name"] for tool in first.body["tools"]] == ["read"]
