@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import trio
 
@@ -49,6 +49,18 @@ _RUN_CAPACITY = 4096
 _ABORT_TIMEOUT = 5.0
 
 
+# From here on it pays to ask first whether there is anything to route at all.
+_MANY = 8
+
+
+def _only_events(records: Sequence[Record | MalformedRecord]) -> bool:
+    """Whether none of them means something to the client: what is left of routing in a flood."""
+    try:
+        return _ROUTED.isdisjoint({record["type"] for record in records})  # type: ignore[index]
+    except (KeyError, TypeError):
+        return False  # one has no type, or is malformed
+
+
 class _Unset:
     """The type of a time-out that was not given: the client's default applies."""
 
@@ -68,7 +80,7 @@ class EventStream:
         self._subscription = subscription
         self._texts: deque[str] = deque()
 
-    def __enter__(self) -> EventStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,6 +152,9 @@ class PiClient:
 
     async def serve(self, transport: RecordTransport) -> None:
         """Take in the transport's records until it ends. The one task that reads it."""
+        await self._requests.keep_time_while(lambda: self._take_in(transport))
+
+    async def _take_in(self, transport: RecordTransport) -> None:
         while True:
             try:
                 records = await transport.receive()
@@ -174,6 +189,9 @@ class PiClient:
         self._events.close(None if quietly else why)
 
     def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
+        if len(records) >= _MANY and _only_events(records):
+            self._events.publish(records)
+            return
         events: list[Record | MalformedRecord] = []
         for record in records:
             if type(record) is dict:
@@ -193,7 +211,8 @@ class PiClient:
         """Resolve a response, with the events that came before it published first. False: it is an event too."""
         if record.get("id") is None:
             return False  # Pi could not read a line: that belongs to no request
-        self._events.publish(before)
+        if before:
+            self._events.publish(before)
         if not self._requests.resolve(record):
             self._late_responses += 1
             _log.debug("%s: a response nobody waits for: %s", self._name, record.get("command"))
@@ -213,7 +232,7 @@ class PiClient:
         command: str,
         params: Record | None = None,
         *,
-        timeout: float | None | _Unset = _UNSET,
+        timeout: float | _Unset | None = _UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
@@ -231,20 +250,14 @@ class PiClient:
         if self._transport is None:
             await trio.lowlevel.checkpoint()
             raise self._why_closed()
-        pending = self._requests.open(command, on_response)
+        pending = self._requests.open(command, on_response, timeout=seconds)
         try:
             self._send(self._transport, {"id": pending.id, "type": command, **(params or {})})
         except BaseException:
             self._requests.forget(pending)
             raise
         self._events.interrupt()
-        if seconds is None:
-            record = await pending.wait()
-        else:
-            with trio.move_on_after(seconds) as scope:
-                record = await pending.wait()
-            if scope.cancelled_caught:
-                raise RequestTimeout(command, seconds)
+        record = await pending.wait()
         if record.get("success") is not True:
             raise CommandFailed(command, str(record.get("error", "no reason was given")))
         return record.get("data")
@@ -259,7 +272,7 @@ class PiClient:
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
 
-    async def get_state(self, *, timeout: float | None | _Unset = _UNSET) -> State:
+    async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
         """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
         return response_data("get_state", await self.request("get_state", timeout=timeout), State)
 
@@ -273,7 +286,7 @@ class PiClient:
         *,
         images: Sequence[ImageContent] = (),
         streaming_behavior: Literal["steer", "followUp"] | None = None,
-        timeout: float | None | _Unset = _UNSET,
+        timeout: float | _Unset | None = _UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> str | None:
         """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
@@ -292,7 +305,7 @@ class PiClient:
         disposition = data.get("disposition") if isinstance(data, dict) else None
         return disposition if isinstance(disposition, str) else None
 
-    async def abort(self, *, timeout: float | None | _Unset = _UNSET) -> None:
+    async def abort(self, *, timeout: float | _Unset | None = _UNSET) -> None:
         """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
         await self.request("abort", timeout=timeout)
 

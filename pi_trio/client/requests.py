@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 
-import outcome
 import trio
 
+from ..errors import RequestTimeout
 from ..protocol import Record
 
 __all__ = ["PendingRequest", "RequestTable"]
@@ -15,45 +16,86 @@ __all__ = ["PendingRequest", "RequestTable"]
 class PendingRequest:
     """A request on its way. One task waits for it, once."""
 
-    __slots__ = ("_done", "_on_response", "_table", "_task", "command", "id")
+    __slots__ = (
+        "_error",
+        "_on_response",
+        "_response",
+        "_table",
+        "_task",
+        "_timeout",
+        "command",
+        "deadline",
+        "done",
+        "id",
+    )
 
     def __init__(
-        self, table: RequestTable, id_: str, command: str, on_response: Callable[[Record], None] | None
+        self,
+        table: RequestTable,
+        id_: str,
+        command: str,
+        on_response: Callable[[Record], None] | None,
+        timeout: float,
     ) -> None:
         self.id = id_
         self.command = command
+        self.deadline = math.inf if timeout == math.inf else trio.current_time() + timeout
+        self._timeout = timeout
         self._table = table
         self._task: trio.lowlevel.Task | None = None
-        self._done: outcome.Outcome[Record] | None = None
         self._on_response = on_response
+        self.done = False
+        # One of these two, when it is done. (An outcome.Outcome costs as much as all other book-keeping.)
+        self._response: Record | None = None
+        self._error: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"<PendingRequest {self.id} {self.command} {'done' if self._done else 'waiting'}>"
+        return f"<PendingRequest {self.id} {self.command} {'done' if self.done else 'waiting'}>"
 
     async def wait(self) -> Record:
         """Wait for the response record. Cancelling gives the request up: a response that comes later is dropped.
 
         Raises:
+            RequestTimeout: none came in time.
             Exception: what the request was failed with.
         """
-        if self._done is None:
+        if self.done:
+            await trio.lowlevel.checkpoint()
+        while not self.done:
             self._task = trio.lowlevel.current_task()
-            record: Record = await trio.lowlevel.wait_task_rescheduled(self._abort)
-            return record
-        await trio.lowlevel.checkpoint()
-        return self._done.unwrap()
+            if self._table.keeps_time or self.deadline == math.inf:
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+                continue
+            with trio.CancelScope(deadline=self.deadline) as scope:
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            if scope.cancelled_caught:
+                raise self._too_late()
+        if self._response is None:
+            assert self._error is not None
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error  # or it and this frame would keep each other alive
+        return self._response
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
         self._table.forget(self)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _finish(self, done: outcome.Outcome[Record]) -> None:
-        assert self._done is None, "a request has one outcome"
-        self._done = done
+    def _wake(self) -> None:
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task, done)
+            trio.lowlevel.reschedule(self._task)
             self._task = None
+
+    def _finish(self, response: Record | None, error: Exception | None = None) -> None:
+        assert not self.done, "a request has one outcome"
+        self.done, self._response, self._error = True, response, error
+        self._wake()
+
+    def _too_late(self) -> RequestTimeout:
+        return RequestTimeout(self.command, self._timeout)
 
 
 class RequestTable:
@@ -62,19 +104,28 @@ class RequestTable:
     def __init__(self) -> None:
         self._pending: dict[str, PendingRequest] = {}
         self._last_id = 0
+        self._clock: trio.CancelScope | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def open(self, command: str, on_response: Callable[[Record], None] | None = None) -> PendingRequest:
-        """A new request, with an id no other ever had.
+    def open(
+        self, command: str, on_response: Callable[[Record], None] | None = None, *, timeout: float | None = None
+    ) -> PendingRequest:
+        """A new request, with an id no other ever had, and ``timeout`` seconds from now to be answered in.
 
         ``on_response`` is called with the response the moment it is routed: before any record behind it,
         and before the waiting task runs.
         """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {timeout}")
         self._last_id += 1
-        pending = PendingRequest(self, f"r{self._last_id}", command, on_response)
+        pending = PendingRequest(
+            self, f"r{self._last_id}", command, on_response, math.inf if timeout is None else timeout
+        )
         self._pending[pending.id] = pending
+        if self._clock is not None and pending.deadline < self._clock.deadline:
+            self._clock.deadline = pending.deadline
         return pending
 
     def resolve(self, record: Record) -> bool:
@@ -85,7 +136,7 @@ class RequestTable:
             return False
         if pending._on_response is not None:
             pending._on_response(record)
-        pending._finish(outcome.Value(record))
+        pending._finish(record)
         return True
 
     def forget(self, pending: PendingRequest) -> None:
@@ -97,4 +148,35 @@ class RequestTable:
         failing = list(self._pending.values())
         self._pending.clear()
         for pending in failing:
-            pending._finish(outcome.Error(make_error()))
+            pending._finish(None, make_error())
+
+    # --- time-outs -------------------------------------------------------------------------------------
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether requests are timed out from here; if not, whoever waits for one does it."""
+        return self._clock is not None
+
+    async def keep_time_while(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` to its end, and time requests out meanwhile.
+
+        One scope for all of them, whose deadline is the earliest of theirs: a scope for each would double the
+        time a request takes. ``work`` is cancelled and called again when one is too late.
+        """
+        try:
+            while True:
+                earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
+                with trio.CancelScope(deadline=earliest) as self._clock:
+                    await work()
+                if not self._clock.cancelled_caught:
+                    return
+                self._expire(trio.current_time())
+        finally:
+            self._clock = None
+            for pending in self._pending.values():
+                pending._wake()
+
+    def _expire(self, now: float) -> None:
+        for pending in [each for each in self._pending.values() if each.deadline <= now]:
+            self.forget(pending)
+            pending._finish(None, pending._too_late())

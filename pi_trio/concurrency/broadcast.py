@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -118,7 +118,7 @@ class Subscription(Generic[T]):
             self._broadcast._forget(self)
             self._wake()
 
-    def __enter__(self) -> Subscription[T]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,7 +155,8 @@ class Subscription(Generic[T]):
 
     async def _wait_for_items(self) -> None:
         self._since_checkpoint = 0
-        await trio.lowlevel.checkpoint()
+        if self._buffer or self._closed or self._ended:  # if not, the wait below is the checkpoint
+            await trio.lowlevel.checkpoint()
         while not self._buffer:
             if self._closed:
                 raise trio.ClosedResourceError("this subscription was closed")
@@ -164,12 +165,11 @@ class Subscription(Generic[T]):
             if self._reader is not None:
                 raise trio.BusyResourceError("another task is reading this subscription")
             self._reader = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-            def abort(_: object) -> trio.lowlevel.Abort:
-                self._reader = None
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def __aiter__(self) -> AsyncIterator[T | Lagged]:
         return self
@@ -219,6 +219,7 @@ class Broadcast(Generic[T]):
             for subscription in tuple(self._subscriptions):
                 subscription.end(make_error)
             self._lot.unpark_all()
+
     @property
     def congested(self) -> bool:
         """Whether a subscriber has to be waited for."""
@@ -233,7 +234,8 @@ class Broadcast(Generic[T]):
 
     def interrupt(self) -> None:
         """Let :meth:`wait_uncongested` return though a subscriber is still behind."""
-        self._lot.unpark_all()
+        if self._lot:  # asked with every request, and nearly always nobody waits
+            self._lot.unpark_all()
 
     def _forget(self, subscription: Subscription[T]) -> None:
         if subscription in self._subscriptions:

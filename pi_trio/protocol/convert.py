@@ -9,7 +9,7 @@ fields we do not know are never lost.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import attrs
@@ -25,7 +25,21 @@ T = TypeVar("T")
 
 
 class ShapeError(ProtocolError):
-    """A record does not have the shape of the class it should become."""
+    """A record does not have the shape of the class it should become.
+
+    Attributes:
+        reason: what does not fit.
+        path: where, such as ``".message.content[0].text"``; empty for the record itself.
+    """
+
+    def __init__(self, reason: str, *, path: str = "") -> None:
+        super().__init__(f"{path.removeprefix('.')}: {reason}" if path else reason)
+        self.reason = reason
+        self.path = path
+
+
+# What the functions that cattrs generates raise, beside the hooks below.
+_MISFITS = (ShapeError, KeyError, TypeError, ValueError, AttributeError)
 
 
 @attrs.frozen
@@ -55,7 +69,10 @@ def _number(value: Any, _: Any) -> float:
     # JSON has one kind of number; what JavaScript prints without a fraction arrives as int.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ShapeError(f"{type(value).__name__} where a number was expected")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ShapeError("a number that is too large") from None
 
 
 def _is_tuple_of(cls: Any) -> bool:
@@ -84,8 +101,12 @@ def _is_optional(cls: Any) -> bool:
     return len(get_args(cls)) == 2 and type(None) in get_args(cls)
 
 
+def _inner(optional: Any) -> Any:
+    return next(arg for arg in get_args(optional) if arg is not type(None))
+
+
 def _optional_hook(cls: Any) -> Callable[[Any, Any], Any]:
-    (inner,) = (arg for arg in get_args(cls) if arg is not type(None))
+    inner = _inner(cls)
     inner_hook = _converter.get_structure_hook(inner)
     return lambda value, _: None if value is None else inner_hook(value, inner)
 
@@ -119,17 +140,23 @@ _converter.register_structure_hook_factory(_is_tuple_of, _tuple_hook)
 _converter.register_structure_hook_func(_is_dict, _exactly(dict))
 _converter.register_structure_hook_factory(_is_optional, _optional_hook)
 
+_pick: dict[Any, Callable[[Any], type[Any]]] = {}
+"""For each tagged union, what picks the class of a value."""
+
 
 def by_tag(union: Any, tag: str, classes: dict[str, type[Any]], unknown: type[Any]) -> None:
     """Teach the converter a union: the record's ``tag`` field picks the class, ``unknown`` takes the rest."""
 
-    def hook(value: Any, _: Any) -> Any:
+    def pick(value: Any) -> type[Any]:
         if not isinstance(value, dict):
             raise ShapeError(f"{type(value).__name__} where an object was expected")
         name = value.get(tag)
-        cls = classes.get(name, unknown) if isinstance(name, str) else unknown
-        return _converter.structure(value, cls)
+        return classes.get(name, unknown) if isinstance(name, str) else unknown
 
+    def hook(value: Any, _: Any) -> Any:
+        return _converter.structure(value, pick(value))
+
+    _pick[union] = pick
     _converter.register_structure_hook_func(lambda cls: cls == union, hook)
 
 
@@ -146,10 +173,35 @@ def structure(value: Any, cls: type[T]) -> T:
     """
     try:
         return _converter.structure(value, cls)
-    except ShapeError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ShapeError(f"not a {getattr(cls, '__name__', cls)}: {reason}") from error
+    except _MISFITS as error:
+        raise _blame(value, cls, error) from error
     except RecursionError as error:
         raise ShapeError("nested too deeply") from error
+
+
+def _blame(value: Any, cls: Any, error: Exception) -> ShapeError:
+    """What is wrong, and where: ``value`` failed, so there is time to take it apart once more."""
+    for name, part, part_cls in _parts(value, cls):
+        try:
+            _converter.structure(part, part_cls)
+        except _MISFITS as misfit:
+            found = _blame(part, part_cls, misfit)
+            return ShapeError(found.reason, path=name + found.path)
+    if isinstance(error, ShapeError):
+        return ShapeError(error.reason, path=error.path)
+    return ShapeError(f"{error} is missing" if isinstance(error, KeyError) else str(error))
+
+
+def _parts(value: Any, cls: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The parts of ``value`` that the converter looks at: how to reach each, the part, its class."""
+    if _is_optional(cls):
+        cls = _inner(cls)
+    if cls in _pick and isinstance(value, dict):
+        cls = _pick[cls](value)
+    if _is_tuple_of(cls) and isinstance(value, list):
+        yield from ((f"[{index}]", part, get_args(cls)[0]) for index, part in enumerate(value))
+    elif attrs.has(cls) and isinstance(value, dict):
+        for field in attrs.fields(cls):
+            name = camel_case(field.name)
+            if field.name != "raw" and name in value:
+                yield f".{name}", value[name], field.type

@@ -19,6 +19,10 @@ Record: TypeAlias = dict[str, Any]
 """One JSON object, as it came."""
 
 
+# What a batch of values has for types when all of them are records.
+_ONLY_DICT = frozenset({dict})
+
+
 def decode_line(line: bytes) -> Record | MalformedRecord:
     """Decode one line (without its line end). Never raises."""
     try:
@@ -51,7 +55,7 @@ def _not_an_object(line: bytes, value: object) -> MalformedRecord:
 
 
 def encode_record(record: Record) -> bytes:
-    """Encode one record as one line, line end included.
+    """Encode one record as one line, line end included. NaN and infinities become ``null``, as in JavaScript.
 
     Raises:
         ProtocolError: something in it has no JSON form.
@@ -74,21 +78,21 @@ class RecordDecoder:
 
     def feed(self, data: bytes) -> list[Record | MalformedRecord]:
         """Take the next bytes; return the records they complete. Blank lines are no records."""
-        loads = orjson.loads
-        records: list[Record | MalformedRecord] = []
-        for line in self._lines.feed(data):
-            if type(line) is bytes:
-                if not line or line.isspace():
-                    continue
-                try:  # decode_line, inlined: this is the hot path
-                    value = loads(line)
-                except orjson.JSONDecodeError:
-                    records.append(_decode_slowly(line))
-                    continue
-                records.append(value if type(value) is dict else _not_an_object(line, value))
-            elif isinstance(line, MalformedRecord):
-                records.append(line)
-        return records
+        lines = self._lines.feed(data)
+        try:
+            # No Python code per line: two thirds of the time that a loop with decode_line takes.
+            values = list(map(orjson.loads, lines))  # type: ignore[arg-type]  # refuses a MalformedRecord, too
+        except orjson.JSONDecodeError:
+            return self._one_by_one(lines)
+        return values if set(map(type, values)) <= _ONLY_DICT else self._one_by_one(lines)
+
+    def _one_by_one(self, lines: list[bytes | MalformedRecord]) -> list[Record | MalformedRecord]:
+        """What :meth:`feed` returns for lines that are not all of them records."""
+        return [
+            line if isinstance(line, MalformedRecord) else decode_line(line)
+            for line in lines
+            if isinstance(line, MalformedRecord) or (line and not line.isspace())
+        ]
 
     def end(self) -> MalformedRecord | None:
         """The stream is over: what it was cut off in, if anything."""

@@ -135,6 +135,7 @@ UI_METHODS: dict[str, type[Wire]] = {
 
 def cancel_dialog(record: Record) -> Record | None:
     """The record that dismisses the dialog ``record`` asks for; ``None`` when it asks for none."""
-    if record.get("method") not in DIALOG_METHODS or not isinstance(record.get("id"), str):
+    method, id_ = record.get("method"), record.get("id")
+    if not isinstance(method, str) or method not in DIALOG_METHODS or not isinstance(id_, str):
         return None
-    return {"type": "extension_ui_response", "id": record["id"], "cancelled": True}
+    return {"type": "extension_ui_response", "id": id_, "cancelled": True}

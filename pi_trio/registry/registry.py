@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
+from typing import Self
 
 import attrs
 import trio
@@ -44,7 +45,7 @@ class EventFeed:
         self._subscription = subscription
         self._pending: Snapshot | None = registry.snapshot()
 
-    def __enter__(self) -> EventFeed:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,241 @@
+"""The registry: a snapshot, then every event; or a loss that is counted, and a new snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio._core._run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from pi_trio.concurrency import Lagged
+from pi_trio.lifecycle import InstanceEvent, InstanceState, Registered, StateChanged
+from pi_trio.registry import Entry, EventFeed, Numbered, Registry, Snapshot, fold
+from tests.concurrency.virtual import is_stuck, run
+from tests.registry.strategies import instance_events
+
+
+def registered(number: int) -> Registered:
+    return Registered(f"pi-{number}", float(number))
+
+
+@asynccontextmanager
+async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChannel[InstanceEvent]]]:
+    """A registry that runs, and a sender for it; closed behind the body."""
+    registry = Registry()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(registry.run)
+        with registry.sender() as sender:
+            yield registry, sender
+        registry.close()
+
+
+async def send(sender: trio.MemorySendChannel[InstanceEvent], *events: InstanceEvent) -> None:
+    """Send, and wait until the registry has taken it in."""
+    for event in events:
+        sender.send_nowait(event)
+    await wait_all_tasks_blocked()
+
+
+async def take(feed: EventFeed, count: int) -> list[Any]:
+    return [await anext(feed) for _ in range(count)]
+
+
+def test_a_snapshot_comes_first_and_every_later_event_behind_it() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            await send(sender, registered(1), registered(2))
+            with registry.subscribe() as feed:
+                await send(sender, registered(3))
+                snapshot, event = await take(feed, 2)
+                assert isinstance(snapshot, Snapshot)
+                assert (snapshot.seq, list(snapshot.instances)) == (2, ["pi-1", "pi-2"])
+                assert event == Numbered(3, registered(3))
+                assert await is_stuck(feed.__anext__)
+
+    run(main)
+
+
+def test_a_snapshot_stays_as_it_was_and_cannot_be_changed() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            await send(sender, registered(1))
+            snapshot = registry.snapshot()
+            await send(sender, registered(2), StateChanged("pi-1", 2.0, state=InstanceState.FAILED, incarnation=1))
+
+            assert snapshot == Snapshot(1, {"pi-1": Entry("pi-1", None, None, "", since=1.0)})
+            assert registry.snapshot().instances["pi-1"].state is InstanceState.FAILED
+            with pytest.raises(TypeError):
+                snapshot.instances["pi-9"] = snapshot.instances["pi-1"]  # type: ignore[index]
+
+    run(main)
+
+
+def test_a_feed_that_falls_behind_gets_the_count_and_a_new_snapshot() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            with registry.subscribe(capacity=2) as feed, registry.subscribe() as quick:
+                await send(sender, *map(registered, range(1, 6)))
+                first, lagged, second = await take(feed, 3)
+                assert first == Snapshot(0, {})
+                assert lagged == Lagged(5), "what is left in the buffer is in the snapshot, and is not told twice"
+                assert second == registry.snapshot()
+                assert second.seq == 5
+                await send(sender, registered(6))
+                assert await take(feed, 1) == [Numbered(6, registered(6))]
+                assert [item.seq for item in await take(quick, 7)] == list(range(7)), "nobody else was held up"
+
+    run(main)
+
+
+def test_nothing_is_lost_when_the_snapshot_is_read_late() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            with registry.subscribe() as feed:
+                await send(sender, registered(1), registered(2))
+                assert [item.seq for item in await take(feed, 3)] == [0, 1, 2]
+
+    run(main)
+
+
+def test_it_ends_when_the_last_sender_is_closed() -> None:
+    async def main() -> None:
+        registry = Registry()
+        over = trio.Event()
+
+        async def run_it() -> None:
+            await registry.run()
+            over.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_it)
+            senders = [registry.sender() for _ in range(2)]
+            feed = registry.subscribe()
+            registry.close()
+            senders[0].close()
+            await wait_all_tasks_blocked()
+            assert not over.is_set()
+            senders[1].send_nowait(registered(1))
+            senders[1].close()
+            await over.wait()
+        with feed:
+            assert [type(item) async for item in feed] == [Snapshot, Numbered]
+        with registry.subscribe() as late:
+            assert [item async for item in late] == [registry.snapshot()]
+
+    run(main)
+
+
+def test_a_feed_that_was_left_is_closed() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            with registry.subscribe() as feed:
+                await take(feed, 1)
+            await send(sender, registered(1))
+            with pytest.raises(trio.ClosedResourceError):
+                await take(feed, 1)
+
+    run(main)
+
+
+def test_a_cancelled_read_loses_neither_snapshot_nor_event() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            with registry.subscribe() as feed:
+                seqs: list[int] = []
+                for number in range(3):
+                    with trio.CancelScope() as scope:
+                        scope.cancel()
+                        seqs += [item.seq for item in await take(feed, 1)]
+                    seqs += [item.seq for item in await take(feed, 1 - len(seqs) + number)]
+                    assert await is_stuck(feed.__anext__)
+                    await send(sender, registered(number))
+                assert seqs == [0, 1, 2]
+
+    run(main)
+
+
+# --- any number of feeds, as slow as they like -------------------------------------------------------
+
+
+@attrs.define
+class Follower:
+    """Keeps a table of its own from what a feed tells, and insists that nothing is missing or told twice."""
+
+    feed: EventFeed
+    table: dict[str, Entry] = attrs.field(factory=dict)
+    seq: int = -1
+    owed: int | None = None
+    """Since the last `Lagged`, by how much the next snapshot has to be ahead."""
+
+    async def follow(self, limit: int) -> None:
+        """Take at most ``limit`` items, and do not wait long for one."""
+        for _ in range(limit):
+            with trio.move_on_after(1):
+                try:
+                    self.take(await anext(self.feed))
+                except StopAsyncIteration:
+                    return
+
+    def take(self, item: Snapshot | Numbered | Lagged) -> None:
+        if isinstance(item, Lagged):
+            assert item.missed > 0
+            assert self.owed is None
+            assert self.seq >= 0, "a snapshot comes first"
+            self.owed = item.missed
+        elif isinstance(item, Snapshot):
+            assert self.seq < 0 or self.owed is not None, "a snapshot comes first, or behind a loss"
+            assert self.owed is None or item.seq == self.seq + self.owed, "the loss is counted exactly"
+            self.table, self.seq, self.owed = dict(item.instances), item.seq, None
+        else:
+            assert self.owed is None
+            assert item.seq == self.seq + 1
+            self.table, self.seq = fold(self.table, item.event), item.seq
+
+
+plans = st.lists(
+    st.one_of(
+        st.tuples(st.just("subscribe"), st.integers(1, 4)),
+        st.tuples(st.just("read"), st.integers(0, 5)),
+        st.tuples(st.just("breathe"), st.integers(0, 3)),
+        st.tuples(st.just("send"), st.lists(instance_events, min_size=1, max_size=6)),
+    ),
+    max_size=20,
+)
+
+
+@settings(deadline=None, derandomize=True)
+@given(plans, st.integers(0, 2**32))
+def test_snapshot_plus_events_is_always_the_table(plan: list[tuple[str, Any]], seed: int) -> None:
+    # Under Hypothesis, Trio would take the same turn in every example: draw the interleaving, too.
+    trio._core._run._r.seed(seed)
+
+    async def main() -> None:
+        followers: list[Follower] = []
+        sent = 0
+        async with open_registry() as (registry, sender):
+            for step, value in [("subscribe", 2), *plan]:
+                if step == "subscribe":
+                    followers.append(Follower(registry.subscribe(capacity=value)))
+                elif step == "send":
+                    for event in value:
+                        sender.send_nowait(event)
+                    sent += len(value)
+                elif step == "breathe":
+                    for _ in range(value):
+                        await trio.lowlevel.checkpoint()
+                else:
+                    await followers[value % len(followers)].follow(value)
+        for follower in followers:
+            await follower.follow(sent + 10)
+            assert follower.owed is None
+            assert follower.seq == registry.snapshot().seq == sent
+            assert follower.table == registry.snapshot().instances
+
+    run(main)
