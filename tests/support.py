@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from pi_trio import Instance, InstanceSpec, Runtime, open_runtime
+from pi_trio import Instance, InstanceSpec, RestartType, Runtime, open_runtime
 from pi_trio.launch import PiInstall
 from pi_trio.process import marked
 from pi_trio.testing import ModelServer, open_model_server
@@ -87,6 +87,7 @@ async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator
             env=model.configure(folder / "agent"),
             ephemeral=True,
             grace_timeout=3.0,
+            restart=RestartType.TEMPORARY,
         )
         runtime = None
         try:

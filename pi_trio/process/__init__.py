@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .direct import DirectHost
-from .interrupt import Interruption, cancel_on_signals
+from .interrupt import Interruption, current_interruption, watch_interrupts
 from .pipes import FdReceivePipe, FdSendPipe
 from .procfs import ProcessInfo, list_processes, marked
 
@@ -13,7 +13,8 @@ __all__ = [
     "FdSendPipe",
     "Interruption",
     "ProcessInfo",
-    "cancel_on_signals",
+    "current_interruption",
     "list_processes",
     "marked",
+    "watch_interrupts",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -23,15 +23,21 @@ class PipeTransport(RecordTransport):
     A record is written at once when the pipe takes it, without a task switch. What the pipe does not take
     is queued for :meth:`run_sender`, the one task that waits: so nothing is ever written between the two
     halves of a record. When that task is cancelled with half a record written, the transport is broken,
-    and says so from then on.
+    and says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.
     """
 
     def __init__(
-        self, stdin: SendPipe, stdout: ReceivePipe, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+        self,
+        stdin: SendPipe,
+        stdout: ReceivePipe,
+        *,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        on_data: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._stdin = stdin
         self._stdout = stdout
         self._decoder = RecordDecoder(max_record_bytes)
+        self._on_data = on_data
         self._queue: deque[bytes | memoryview] = deque()
         self._queued_bytes = 0
         self._work = trio.Event()
@@ -113,6 +119,7 @@ class PipeTransport(RecordTransport):
                 if rest is None:
                     raise trio.EndOfChannel
                 return [rest]
+            self._on_data(data)
             records = self._decoder.feed(data)
             if records:
                 return records
