@@ -168,7 +168,9 @@ class RestartIntensityExceeded(PiTrioError):
         stderr_tail: bytes = b"",
     ) -> None:
         ended = "its process could not be started" if status is None else f"its process {status}"
-        message = f"{instance_id} was restarted {intensity} times within {period:g} s, as often as it may be; last, {ended}"
+        message = (
+            f"{instance_id} was restarted {intensity} times within {period:g} s, as often as it may be; last, {ended}"
+        )
         super().__init__(_with_tail(message, stderr_tail))
         self.instance_id = instance_id
         self.intensity = intensity

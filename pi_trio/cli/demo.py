@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ..errors import NodeNotFound, PiNotFound
 from ..launch import InstanceSpec, find_pi
-from ..process import watch_interrupts, marked
+from ..process import marked, watch_interrupts
 from ..protocol import MessageEnd, MessageUpdate, ToolExecutionEnd, ToolExecutionStart
 from ..runtime import open_runtime
 from ..testing import ModelRequest, ToolUse, Turn, open_model_server

@@ -236,7 +236,7 @@ class PiClient:
         command: str,
         params: Record | None = None,
         *,
-        timeout: float | None | _Unset = _UNSET,
+        timeout: float | _Unset | None = _UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
@@ -306,7 +306,7 @@ class PiClient:
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
 
-    async def get_state(self, *, timeout: float | None | _Unset = _UNSET) -> State:
+    async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
         """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
         return response_data("get_state", await self.request("get_state", timeout=timeout), State)
 
@@ -320,7 +320,7 @@ class PiClient:
         *,
         images: Sequence[ImageContent] = (),
         streaming_behavior: Literal["steer", "followUp"] | None = None,
-        timeout: float | None | _Unset = _UNSET,
+        timeout: float | _Unset | None = _UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> str | None:
         """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
@@ -330,16 +330,14 @@ class PiClient:
         """
         params: Record = {"message": message}
         if images:
-            params["images"] = [
-                {"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images
-            ]
+            params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
         if streaming_behavior is not None:
             params["streamingBehavior"] = streaming_behavior
         data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
         disposition = data.get("disposition") if isinstance(data, dict) else None
         return disposition if isinstance(disposition, str) else None
 
-    async def abort(self, *, timeout: float | None | _Unset = _UNSET) -> None:
+    async def abort(self, *, timeout: float | _Unset | None = _UNSET) -> None:
         """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
         await self.request("abort", timeout=timeout)
 

@@ -219,6 +219,7 @@ class Broadcast(Generic[T]):
             for subscription in tuple(self._subscriptions):
                 subscription.end(make_error)
             self._lot.unpark_all()
+
     @property
     def congested(self) -> bool:
         """Whether a subscriber has to be waited for."""

@@ -152,9 +152,7 @@ class InstanceSpec:
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
 
-    restart: RestartPolicy = attrs.field(
-        factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy)
-    )
+    restart: RestartPolicy = attrs.field(factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy))
     """What follows an ending that nobody asked for; a bare ``RestartType`` will do. The first start is not part of
     it: one that fails raises ``SpawnError`` where it was asked for."""
     restart_session: Literal["continue", "fresh"] = "continue"

@@ -14,13 +14,13 @@ from .commands import (
     response_data,
 )
 from .convert import ShapeError, Wire, structure
-from .events import *  # noqa: F403
+from .events import *
 from .events import __all__ as _events
 from .framing import DEFAULT_MAX_RECORD_BYTES, LineSplitter, MalformedRecord
-from .messages import *  # noqa: F403
+from .messages import *
 from .messages import __all__ as _messages
 from .records import Record, RecordDecoder, decode_line, encode_record
-from .ui import *  # noqa: F403
+from .ui import *
 from .ui import __all__ as _ui
 
 __all__ = [  # noqa: PLE0604

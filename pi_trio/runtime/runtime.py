@@ -122,7 +122,7 @@ class Runtime:
                 command=self._command_for(self._pis[spec.pi], name, env),
                 publish=(sender := self._registry.sender()).send_nowait,
                 starts=self._starts,
-                kin=tree or Kin(),
+                kin=Kin() if tree is None else tree,  # an empty tree is false
             ),
         )
         self._supervisors[name] = supervisor
@@ -146,7 +146,9 @@ class Runtime:
             raise
         return instance
 
-    def _command_for(self, pi: PiInstall, name: str, env: Mapping[str, str]) -> Callable[[InstanceSpec], ProcessCommand]:
+    def _command_for(
+        self, pi: PiInstall, name: str, env: Mapping[str, str]
+    ) -> Callable[[InstanceSpec], ProcessCommand]:
         def command(spec: InstanceSpec) -> ProcessCommand:
             return ProcessCommand(
                 argv=(*pi.command, *spec.arguments()),

@@ -184,9 +184,11 @@ class Incarnation:
             # What was written has been read. Nobody waits longer for an answer that cannot come.
             tail = self._output.redactor(self._tail.get())
             self._client.detach(
-                lambda: ConnectionClosed(f"{self._id} {self._why}")
-                if self._asked
-                else ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
+                lambda: (
+                    ConnectionClosed(f"{self._id} {self._why}")
+                    if self._asked
+                    else ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
+                )
             )
             nursery.cancel_scope.cancel()
         with trio.move_on_after(_SWEEP_TIMEOUT) as sweep:

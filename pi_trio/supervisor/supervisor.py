@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -98,7 +98,9 @@ class Surroundings:
 class Supervisor:
     """Supervises one instance. :meth:`run` is the one task that changes anything here."""
 
-    def __init__(self, *, instance_id: str, spec: InstanceSpec, surroundings: Surroundings, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, instance_id: str, spec: InstanceSpec, surroundings: Surroundings, env: Mapping[str, str]
+    ) -> None:
         self.instance_id = instance_id
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
@@ -170,7 +172,10 @@ class Supervisor:
         await self._settled.wait()
         if self._pi_state is None:
             ending = self._ending or Ending(None)
-            reason = ending.failure or (f"it {ending.status}" if ending.status else "it was stopped")
+            if ending.asked and self._stop is not None:
+                reason = f"it {self._stop[1]}"
+            else:
+                reason = ending.failure or f"it {ending.status or 'ended'}"
             raise SpawnError(
                 f"{self.instance_id} did not become ready: {reason}",
                 instance_id=self.instance_id,
