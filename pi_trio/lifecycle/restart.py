@@ -9,7 +9,7 @@ a row, and is forgotten after a while of running well.
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -41,17 +41,17 @@ class RestartType(enum.Enum):
         return self is RestartType.PERMANENT or (self is RestartType.TRANSIENT and not clean)
 
 
-def _positive(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} must be positive, not {value!r}")
 
 
-def _not_negative(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must not be negative, but is {value!r}")
 
 
-def _fraction(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _fraction(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{attribute.name} must be from 0 to 1, not {value!r}")
 
@@ -110,7 +110,7 @@ class Restart:
 
 @attrs.frozen
 class StayDown:
-    """This kind of ending is not followed by another start."""
+    """No other start follows this kind of ending."""
 
 
 @attrs.frozen

@@ -43,8 +43,8 @@ class Strategy(enum.Enum):
     """Everybody: they depend on each other."""
 
 
-def _name(_instance: object, _attribute: object, value: object) -> None:
-    if not isinstance(value, str) or not value or "\0" in value:
+def _name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
+    if not value or "\0" in value:
         raise SpecError(f"a child's id must be a non-empty string without NUL, not {value!r}")
 
 

@@ -108,9 +108,9 @@ def test_a_tree_starts_in_order_and_stops_in_reverse(pi: PiInstall, tmp_path: Pa
                 async for item in feed:
                     if isinstance(item, Numbered):
                         seen.append(item.event)
-                        if isinstance(item.event, StateChanged) and item.event.state is InstanceState.STOPPED:
-                            if item.event.instance_id == "a":
-                                break
+                        over = isinstance(item.event, StateChanged) and item.event.state is InstanceState.STOPPED
+                        if over and item.event.instance_id == "a":
+                            break
             assert story(seen) == ["+a", "+b", "+c", "-c", "-b", "-a"]
             order = [
                 (event.instance_id, event.state)
