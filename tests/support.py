@@ -22,11 +22,11 @@ PATIENCE = 60.0
 """Seconds after which a test on real processes has hung. Nothing is measured with it."""
 
 
-def run(main: Callable[[], Awaitable[T]]) -> T:
+def run(main: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
     """Run a test's async part, bounded."""
 
     async def bounded() -> T:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             return await main()
 
     return trio.run(bounded)
