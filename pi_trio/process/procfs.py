@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-__all__ = ["ProcessInfo", "descendants", "kill_exactly", "list_processes", "marked", "read_process"]
+__all__ = [
+    "ProcessInfo",
+    "descendants",
+    "kill_exactly",
+    "list_processes",
+    "marked",
+    "open_exactly",
+    "read_environ",
+    "read_process",
+    "signal_exactly",
+]
 
 
 @attrs.frozen
@@ -71,40 +81,55 @@ def descendants(root: int, processes: Iterable[ProcessInfo]) -> set[int]:
     return found
 
 
-def marked(marker: Mapping[str, str], processes: Iterable[ProcessInfo] | None = None) -> list[ProcessInfo]:
-    """The living processes that were started with all of ``marker`` in their environment.
+def read_environ(pid: int) -> frozenset[bytes]:
+    """The ``NAME=value`` pairs a process was started with, as the kernel keeps them.
 
-    The environment is the one a process was started with, as the kernel keeps it. Processes of other users
-    cannot be looked into, and are left out.
+    Empty where it cannot be looked into: a zombie, a process of another user.
     """
-    wanted = {f"{name}={value}".encode() for name, value in marker.items()}
-    found = []
-    for process in list_processes() if processes is None else processes:
-        if not process.alive:
-            continue
-        try:
-            with open(f"/proc/{process.pid}/environ", "rb") as file:
-                environ = file.read()
-        except OSError:
-            continue
-        if wanted <= set(environ.split(b"\0")):
-            found.append(process)
-    return found
-
-
-def kill_exactly(process: ProcessInfo) -> bool:
-    """SIGKILL that very process, not one that was given its pid since. Whether there was one to kill."""
     try:
-        pidfd = os.pidfd_open(process.pid)
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return frozenset(file.read().split(b"\0"))
     except OSError:
+        return frozenset()
+
+
+def marked(marker: Mapping[str, str], processes: Iterable[ProcessInfo] | None = None) -> list[ProcessInfo]:
+    """The living processes that were started with all of ``marker`` in their environment (:func:`read_environ`)."""
+    wanted = {f"{name}={value}".encode() for name, value in marker.items()}
+    return [
+        process
+        for process in (list_processes() if processes is None else processes)
+        if process.alive and wanted <= read_environ(process.pid)
+    ]
+
+
+def open_exactly(pid: int, started: int) -> int | None:
+    """A pidfd of the process that has this pid and this start time; ``None`` when it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    now = read_process(pid)  # the pidfd pins the pid: what it is now, it stays
+    if now is None or now.started != started:
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def signal_exactly(pid: int, started: int, number: int) -> bool:
+    """Send a signal to that very process, not to one that was given its pid since. Whether it could be sent."""
+    pidfd = open_exactly(pid, started)
+    if pidfd is None:
         return False
     try:
-        now = read_process(process.pid)  # the pidfd pins the pid: what it is now, it stays
-        if now is None or now.started != process.started:
-            return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        signal.pidfd_send_signal(pidfd, number)
     except OSError:
         return False
     finally:
         os.close(pidfd)
     return True
+
+
+def kill_exactly(process: ProcessInfo) -> bool:
+    """SIGKILL to that very process; see :func:`signal_exactly`."""
+    return signal_exactly(process.pid, process.started, signal.SIGKILL)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -17,7 +16,7 @@ from ..concurrency import ServiceNursery, open_service_nursery
 from ..errors import InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, find_pi
 from ..lifecycle import TERMINAL, InstanceState, StopManner
-from ..process import DirectHost, Interruption, current_interruption
+from ..process import Interruption, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
 from ..registry import EventFeed, Registry
 from ..supervisor import (
@@ -291,7 +290,7 @@ async def open_runtime(
     cancelled. What the body raises comes out unchanged.
 
     Args:
-        host: what starts processes; the best one for this system by default.
+        host: what starts processes; by default the keeper host on Linux, else the direct host.
         max_instances: how many may be alive at the same time.
         max_starting: how many may be starting at the same time, others wait for their turn; two for each
             processor by default.
@@ -300,6 +299,14 @@ async def open_runtime(
         raise ValueError(f"max_instances must be positive, not {max_instances}")
     if max_starting is None:
         max_starting = 2 * (os.cpu_count() or 1)
+    # The host is opened first and closed last: it must be there as long as there is anything to end.
+    async with open_default_host() if host is None else nullcontext(host) as chosen:
+        async with _open_on(chosen, max_instances, max_starting) as runtime:
+            yield runtime
+
+
+@asynccontextmanager
+async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> AsyncIterator[Runtime]:
     registry = Registry()
     runtime: Runtime | None = None
     heeding = trio.CancelScope()
@@ -318,10 +325,10 @@ async def open_runtime(
         runtime = Runtime(
             service,
             registry,
-            host or DirectHost(),
+            host,
             max_instances=max_instances,
             max_starting=max_starting,
-            run_id=uuid.uuid4().hex,
+            run_id=new_run_id(),
         )
         interruption = current_interruption.get()
         if interruption is not None:
