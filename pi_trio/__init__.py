@@ -20,6 +20,7 @@ from .errors import (
     ProtocolError,
     RegistryError,
     RequestTimeout,
+    RestartIntensityExceeded,
     RunBusy,
     RunFailed,
     SetupError,
@@ -27,17 +28,21 @@ from .errors import (
     SpecError,
 )
 from .launch import InstanceSpec
-from .lifecycle import InstanceState
-from .runtime import Runtime, RuntimeStatistics, open_runtime
-from .supervisor import Instance, InstanceStatus
+from .lifecycle import Backoff, Health, HealthPolicy, InstanceState, RestartPolicy, RestartType
+from .runtime import Runtime, RuntimeStatistics, open_runtime, run
+from .supervisor import ChildSpec, Instance, InstanceStatus, LogGap, LogLine, Strategy, SupervisionTree
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backoff",
+    "ChildSpec",
     "ClientError",
     "CommandFailed",
     "ConnectionClosed",
     "EventStream",
+    "Health",
+    "HealthPolicy",
     "InstallFailed",
     "Instance",
     "InstanceExists",
@@ -47,6 +52,8 @@ __all__ = [
     "InstanceStatus",
     "InvalidResponse",
     "Lagged",
+    "LogGap",
+    "LogLine",
     "MaxInstancesError",
     "NodeNotFound",
     "PiClient",
@@ -58,6 +65,9 @@ __all__ = [
     "RegistryError",
     "Reply",
     "RequestTimeout",
+    "RestartIntensityExceeded",
+    "RestartPolicy",
+    "RestartType",
     "Run",
     "RunBusy",
     "RunFailed",
@@ -66,6 +76,9 @@ __all__ = [
     "SetupError",
     "SpawnError",
     "SpecError",
+    "Strategy",
+    "SupervisionTree",
     "WhenFull",
     "open_runtime",
+    "run",
 ]

@@ -8,6 +8,7 @@
     │   └── InstallFailed
     ├── SpecError                 an instance spec that cannot be launched (also a ValueError)
     ├── SpawnError                a Pi that died, or said nothing, before it was ready
+    ├── RestartIntensityExceeded  a supervisor has restarted as often as it may
     ├── RegistryError
     │   ├── InstanceNotFound      (also a KeyError)
     │   ├── InstanceExists
@@ -54,6 +55,7 @@ __all__ = [
     "ProtocolError",
     "RegistryError",
     "RequestTimeout",
+    "RestartIntensityExceeded",
     "RunBusy",
     "RunFailed",
     "SetupError",
@@ -143,6 +145,36 @@ class SpawnError(PiTrioError):
     ) -> None:
         super().__init__(_with_tail(message, stderr_tail))
         self.instance_id = instance_id
+        self.status = status
+        self.stderr_tail = stderr_tail
+
+
+class RestartIntensityExceeded(PiTrioError):
+    """Another restart was asked for, but the budget (``intensity`` restarts in ``period`` seconds) is spent.
+
+    Attributes:
+        instance_id: whose ending it was.
+        status: how its last process ended, or ``None`` when that could not be observed.
+        stderr_tail: the end of what that process wrote to stderr (at most 64 KiB).
+    """
+
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        intensity: int,
+        period: float,
+        status: ExitStatus | None = None,
+        stderr_tail: bytes = b"",
+    ) -> None:
+        ended = "its process could not be started" if status is None else f"its process {status}"
+        message = (
+            f"{instance_id} was restarted {intensity} times within {period:g} s, as often as it may be; last, {ended}"
+        )
+        super().__init__(_with_tail(message, stderr_tail))
+        self.instance_id = instance_id
+        self.intensity = intensity
+        self.period = period
         self.status = status
         self.stderr_tail = stderr_tail
 

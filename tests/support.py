@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from pi_trio import Instance, InstanceSpec, Runtime, open_runtime
+from pi_trio import Instance, InstanceSpec, RestartType, Runtime, open_runtime
 from pi_trio.launch import PiInstall
 from pi_trio.process import marked
 from pi_trio.testing import ModelServer, open_model_server
@@ -22,11 +22,11 @@ PATIENCE = 60.0
 """Seconds after which a test on real processes has hung. Nothing is measured with it."""
 
 
-def run(main: Callable[[], Awaitable[T]]) -> T:
+def run(main: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
     """Run a test's async part, bounded."""
 
     async def bounded() -> T:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             return await main()
 
     return trio.run(bounded)
@@ -87,6 +87,7 @@ async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator
             env=model.configure(folder / "agent"),
             ephemeral=True,
             grace_timeout=3.0,
+            restart=RestartType.TEMPORARY,
         )
         runtime = None
         try:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ..errors import NodeNotFound, PiNotFound
 from ..launch import InstanceSpec, find_pi
-from ..process import cancel_on_signals, marked
+from ..process import marked, watch_interrupts
 from ..protocol import MessageEnd, MessageUpdate, ToolExecutionEnd, ToolExecutionStart
 from ..runtime import open_runtime
 from ..testing import ModelRequest, ToolUse, Turn, open_model_server
@@ -42,13 +42,15 @@ def _script(request: ModelRequest) -> Turn:
 async def demo_command() -> int:
     """The whole command."""
     console = Console(highlight=False)
-    async with cancel_on_signals() as interruption:
-        try:
-            await find_pi()
-        except (PiNotFound, NodeNotFound) as error:
-            console.print(f"{escape(str(error))}\n[bold]Doing that now (once):[/]", soft_wrap=True)
-            await set_up(Console(stderr=True))
-        code = await _demo(console)
+    code = FAILED
+    async with watch_interrupts() as interruption:
+        with interruption.scope:
+            try:
+                await find_pi()
+            except (PiNotFound, NodeNotFound) as error:
+                console.print(f"{escape(str(error))}\n[bold]Doing that now (once):[/]", soft_wrap=True)
+                await set_up(Console(stderr=True))
+            code = await _demo(console)
     return interruption.exit_code if interruption.exit_code is not None else code
 
 

@@ -16,17 +16,10 @@ from rich.table import Table
 from .. import __version__
 from ..errors import SetupError
 from ..launch import MINIMUM_NODE, MINIMUM_PI, data_home, find_node, find_pi, installed_pi, npm_command
+from ..process import guarantee
 from .exits import OK, SETUP
 
 __all__ = ["Finding", "doctor_command", "examine"]
-
-_GUARANTEES = {
-    "Linux": (
-        "direct host: a tree is ended whole while this program lives; "
-        "a SIGKILL to this program itself leaves its agents behind"
-    ),
-    "": "direct host: process groups only; a tool's process that leaves its session can survive",
-}
 
 
 @attrs.frozen
@@ -69,17 +62,12 @@ async def examine() -> list[Finding]:
         Finding("pi-trio", True, f"{__version__}, trio {metadata.version('trio')}"),
         Finding("Python", True, f"{platform.python_version()} at {sys.executable}"),
         Finding("system", supported, f"{platform.system()} {platform.release()} {platform.machine()}"),
-        Finding("processes", supported, process_guarantee()),
+        Finding("processes", supported, guarantee()),
         await _check("Node.js", _node, "pip install 'pi-trio[pi]'"),
         await _check("npm", _npm, "pip install 'pi-trio[pi]'"),
         await _check("Pi", _pi, "pitrio setup"),
         Finding("set up", True, f"{installed_pi(data_home()) or 'nothing'} under {data_home()}"),
     ]
-
-
-def process_guarantee() -> str:
-    """What is promised about the end of processes on this system, in a sentence."""
-    return _GUARANTEES.get(platform.system(), _GUARANTEES[""])
 
 
 async def doctor_command(*, as_json: bool) -> int:

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..client import Run
 from ..launch import InstanceSpec
-from ..process import cancel_on_signals
+from ..process import watch_interrupts
 from ..protocol import (
     AutoRetryStart,
     Event,
@@ -28,15 +28,17 @@ __all__ = ["Printer", "run_command", "tool_line"]
 
 async def run_command(spec: InstanceSpec, prompt: str, *, as_json: bool) -> int:
     """The whole command."""
+    reply = None
     # The interrupt ends the body, not the runtime around it: so the Pi is stopped politely.
-    async with open_runtime() as runtime, cancel_on_signals() as interruption:
-        pi = await runtime.spawn(spec)
-        async with pi.client.run(prompt) as run:
-            await (print_records(run) if as_json else print_text(run))
-        reply = run.reply
-    if interruption.exit_code is not None:
+    async with watch_interrupts() as interruption, open_runtime() as runtime:
+        with interruption.scope:
+            pi = await runtime.spawn(spec)
+            async with pi.client.run(prompt) as run:
+                await (print_records(run) if as_json else print_text(run))
+            reply = run.reply
+    if reply is None:
         complain(f"stopped by {interruption.signal_name}")
-        return interruption.exit_code
+        return interruption.exit_code or FAILED
     if not reply.ok:
         complain(f"the run ended with {reply.stop_reason}: {reply.error_message or 'no reason was given'}")
         return FAILED

@@ -10,7 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import NodeNotFound
 from ..launch import DEFAULT_PI_VERSION, NodeInstall, PiInstall, data_home, find_node, install_node, install_pi
-from ..process import cancel_on_signals
+from ..process import watch_interrupts
 from .exits import OK
 
 __all__ = ["ensure_node", "set_up", "setup_command"]
@@ -50,6 +50,7 @@ async def set_up(console: Console, version: str = DEFAULT_PI_VERSION) -> PiInsta
 
 async def setup_command(version: str) -> int:
     """The whole command."""
-    async with cancel_on_signals() as interruption:
-        await set_up(Console(stderr=True), version)
+    async with watch_interrupts() as interruption:
+        with interruption.scope:
+            await set_up(Console(stderr=True), version)
     return interruption.exit_code or OK

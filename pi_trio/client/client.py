@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -68,6 +69,17 @@ class _Unset:
 _UNSET = _Unset()
 
 
+class _TextView(View[str]):
+    """A view that does not start two coroutines for a piece of text that is there already."""
+
+    def __init__(self, ready: deque[str], take: Callable[[], Awaitable[str | None]]) -> None:
+        super().__init__(take)
+        self._ready = ready
+
+    async def __anext__(self) -> str:
+        return self._ready.popleft() if self._ready else await super().__anext__()
+
+
 class EventStream:
     """Pi's events, for one reader. Iterate it for typed events, or :meth:`records`, or :meth:`text`.
 
@@ -106,7 +118,7 @@ class EventStream:
 
     def text(self) -> View[str]:
         """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
-        return View(self._next_text)
+        return _TextView(self._texts, self._next_text)
 
     async def _next_text(self) -> str | None:
         while not self._texts:
@@ -130,13 +142,16 @@ class PiClient:
         self._name = name
         self._request_timeout = request_timeout
         self._transport: RecordTransport | None = None
-        self._why_closed: Callable[[], ConnectionClosed] = lambda: ConnectionClosed("Pi has not been started yet")
+        self._open = trio.Event()
+        self._why_closed: Callable[[], ConnectionClosed] | None = None
         self._requests = RequestTable()
         self._events: Broadcast[Record | MalformedRecord] = Broadcast()
         self._run_lock = trio.Lock()
         self._run_subscriptions: set[Subscription[Record | MalformedRecord]] = set()
         self._draining = False
         self._agent_starts = 0
+        self.records_received = 0
+        """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
 
     def __repr__(self) -> str:
@@ -146,9 +161,19 @@ class PiClient:
     # --- wiring: for whoever owns the connection ---------------------------------------------------
 
     def attach(self, transport: RecordTransport) -> None:
-        """Requests go to ``transport`` from now on. Whoever attached it runs :meth:`serve`."""
+        """There is a Pi again. Whoever attached it runs :meth:`serve`, and calls :meth:`open` when it is ready."""
         self._transport = transport
         self._draining = False
+
+    def open(self) -> None:
+        """The Pi is ready: requests that waited for it go out, and later ones at once."""
+        self._open.set()
+
+    async def probe(self, *, timeout: float) -> State:
+        """``get_state`` on what is attached, ready or not: for its owner, who wants to know. Raises as `request`."""
+        if self._transport is None:
+            raise self._gone()
+        return response_data("get_state", await self._ask(self._transport, "get_state", None, timeout, None), State)
 
     async def serve(self, transport: RecordTransport) -> None:
         """Take in the transport's records until it ends. The one task that reads it."""
@@ -160,17 +185,18 @@ class PiClient:
                 records = await transport.receive()
             except trio.EndOfChannel:
                 return
+            self.records_received += len(records)
             self._route(records)
             while self._events.congested and not self._requests and not self._draining:
                 await self._events.wait_uncongested()
 
     def refuse(self, why: Callable[[], ConnectionClosed]) -> None:
-        """Fail the requests under way, and every later one; keep taking in what Pi still says."""
+        """Fail the requests under way, and every later one, for good; keep taking in what Pi still says."""
         self._transport = None
         self._why_closed = why
+        self._open.set()
         self._requests.fail_all(why)
-        self._draining = True
-        self._events.interrupt()
+        self.drain()
 
     def drain(self) -> None:
         """Read on whatever the subscribers do: what is left in the pipe is all there will be."""
@@ -178,15 +204,23 @@ class PiClient:
         self._events.interrupt()
 
     def detach(self, why: Callable[[], ConnectionClosed]) -> None:
-        """The connection is gone: fail requests and runs. Subscribers wait for the next connection."""
-        self.refuse(why)
+        """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
+        self._transport = None
+        if self._why_closed is None:
+            self._open = trio.Event()
+        self._requests.fail_all(why)
         for subscription in tuple(self._run_subscriptions):
             subscription.end(why)
+        self.drain()
 
     def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
         """There will be no other connection. ``quietly``: subscribers find the end, not the error."""
+        self.refuse(why)
         self.detach(why)
         self._events.close(None if quietly else why)
+
+    def _gone(self) -> ConnectionClosed:
+        return self._why_closed() if self._why_closed else ConnectionClosed(f"{self._name or 'Pi'} is not connected")
 
     def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
         if len(records) >= _MANY and _only_events(records):
@@ -238,21 +272,45 @@ class PiClient:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
 
         For commands without a method of their own. ``timeout`` is in seconds, ``None`` for none, the
-        client's own by default. Cancelling gives the request up; Pi may still carry it out.
+        client's own by default. While Pi is being started again, the request waits for it, within its
+        time-out. Cancelling gives the request up; Pi may still carry it out.
 
         Raises:
             CommandFailed: Pi refused.
             RequestTimeout: no response in time.
             ProcessExited: Pi is gone, or went before it had answered.
-            ConnectionClosed: there is no Pi yet, or it is being stopped.
+            ConnectionClosed: it was stopped, or is being stopped.
         """
         seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
+        started = trio.current_time()
+        transport = await self._connected(command, seconds)
+        if seconds is not None:
+            seconds = max(0.0, seconds - (trio.current_time() - started))
+        return await self._ask(transport, command, params, seconds, on_response)
+
+    async def _connected(self, command: str, seconds: float | None) -> RecordTransport:
+        """The connection to a Pi that is ready, waited for if need be. No checkpoint when there is one."""
+        if not self._open.is_set():
+            with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
+                await self._open.wait()
+            if scope.cancelled_caught:
+                raise RequestTimeout(command, seconds or 0.0)
         if self._transport is None:
             await trio.lowlevel.checkpoint()
-            raise self._why_closed()
+            raise self._gone()
+        return self._transport
+
+    async def _ask(
+        self,
+        transport: RecordTransport,
+        command: str,
+        params: Record | None,
+        seconds: float | None,
+        on_response: Callable[[Record], None] | None,
+    ) -> Any:
         pending = self._requests.open(command, on_response, timeout=seconds)
         try:
-            self._send(self._transport, {"id": pending.id, "type": command, **(params or {})})
+            self._send(transport, {"id": pending.id, "type": command, **(params or {})})
         except BaseException:
             self._requests.forget(pending)
             raise
@@ -268,7 +326,7 @@ class PiClient:
         except trio.BrokenResourceError:
             pass  # Pi is dying: the request fails with its exit status as soon as that is known
         except trio.ClosedResourceError:
-            raise self._why_closed() from None
+            raise self._gone() from None
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
 
@@ -296,9 +354,7 @@ class PiClient:
         """
         params: Record = {"message": message}
         if images:
-            params["images"] = [
-                {"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images
-            ]
+            params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
         if streaming_behavior is not None:
             params["streamingBehavior"] = streaming_behavior
         data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
@@ -370,6 +426,7 @@ class PiClient:
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
         async with self._run_lock:
+            transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
             run = Run(subscription)
@@ -383,7 +440,7 @@ class PiClient:
             finally:
                 self._run_subscriptions.discard(subscription)
                 subscription.close()
-                if not run.settled and self._transport is not None:
+                if not run.settled and self._transport is transport:  # not a Pi that took over since
                     await self._end_run()
 
     async def _start_run(self, run: Run, message: str, images: Sequence[ImageContent]) -> None:

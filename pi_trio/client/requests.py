@@ -105,6 +105,8 @@ class RequestTable:
         self._pending: dict[str, PendingRequest] = {}
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
+        self.keeps_time = False
+        """Whether requests are timed out from here; if not, whoever waits for one does it."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -134,9 +136,11 @@ class RequestTable:
         pending = self._pending.pop(id_, None) if isinstance(id_, str) else None
         if pending is None:
             return False
-        if pending._on_response is not None:
-            pending._on_response(record)
-        pending._finish(record)
+        try:
+            if pending._on_response is not None:
+                pending._on_response(record)
+        finally:  # what goes wrong in a callback must not leave its request without an outcome
+            pending._finish(record)
         return True
 
     def forget(self, pending: PendingRequest) -> None:
@@ -152,17 +156,13 @@ class RequestTable:
 
     # --- time-outs -------------------------------------------------------------------------------------
 
-    @property
-    def keeps_time(self) -> bool:
-        """Whether requests are timed out from here; if not, whoever waits for one does it."""
-        return self._clock is not None
-
     async def keep_time_while(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` to its end, and time requests out meanwhile.
 
         One scope for all of them, whose deadline is the earliest of theirs: a scope for each would double the
         time a request takes. ``work`` is cancelled and called again when one is too late.
         """
+        self.keeps_time = True
         try:
             while True:
                 earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
@@ -172,7 +172,7 @@ class RequestTable:
                     return
                 self._expire(trio.current_time())
         finally:
-            self._clock = None
+            self._clock, self.keeps_time = None, False
             for pending in self._pending.values():
                 pending._wake()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from ..errors import SpecError
+from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
 from ..protocol import DEFAULT_MAX_RECORD_BYTES
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec"]
@@ -56,6 +57,23 @@ def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[object
     for each in value or ():
         if not isinstance(each, str) or "\0" in each:
             raise SpecError(f"{attribute.name} must contain strings without NUL, not {each!r}")
+
+
+def _restart_policy(value: object) -> object:
+    return RestartPolicy(type=value) if isinstance(value, RestartType) else value
+
+
+def _bytes(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpecError(f"{attribute.name} must be a positive number of bytes, not {value!r}")
+
+
+def _a(kind: type, *, or_none: bool = False) -> Any:
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind) and not (or_none and value is None):
+            raise SpecError(f"{attribute.name} must be a {kind.__name__}{' or None' if or_none else ''}, not {value!r}")
+
+    return check
 
 
 def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -129,13 +147,31 @@ class InstanceSpec:
     """Seconds Pi is given to finish after its stdin was closed, in a polite stop."""
     grace_timeout: float = attrs.field(default=5.0, validator=_seconds)
     """Seconds between SIGTERM and SIGKILL."""
-    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+    max_record_bytes: int = attrs.field(default=DEFAULT_MAX_RECORD_BYTES, validator=_bytes)
     """The longest record taken from Pi; a longer one becomes a ``MalformedRecord`` event."""
+    log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
+    """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
+
+    restart: RestartPolicy = attrs.field(factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy))
+    """What follows an ending that nobody asked for; a bare ``RestartType`` will do. The first start is not part of
+    it: one that fails raises ``SpawnError`` where it was asked for."""
+    restart_session: Literal["continue", "fresh"] = "continue"
+    """Whether a restarted Pi continues the session of the one before, or begins a new one."""
+    health: HealthPolicy | None = attrs.field(factory=HealthPolicy, validator=_a(HealthPolicy, or_none=True))
+    """How it is watched while it runs; ``None`` for not at all."""
 
     def __attrs_post_init__(self) -> None:
         sessions = [self.session_id is not None, self.session is not None, self.ephemeral]
         if sum(sessions) > 1:
             raise SpecError("session_id, session and ephemeral exclude each other: choose one")
+        if self.restart_session not in ("continue", "fresh"):
+            raise SpecError(f'restart_session must be "continue" or "fresh", not {self.restart_session!r}')
+
+    def continued(self, session_id: str) -> InstanceSpec:
+        """The spec for a Pi that takes over from one that had this session."""
+        if self.ephemeral or self.restart_session == "fresh":
+            return attrs.evolve(self, session=None, session_id=None) if self.restart_session == "fresh" else self
+        return attrs.evolve(self, session=None, session_id=session_id)
 
     def arguments(self) -> tuple[str, ...]:
         """The arguments for Pi's real command line, RPC mode first."""

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-from .events import Exited, InstanceEvent, Ready, Registered, StateChanged
+from .events import Exited, HealthChanged, InstanceEvent, Ready, Registered, RestartScheduled, StateChanged
+from .health import Health, HealthPolicy, HealthState, Probe, after_probe
+from .restart import (
+    Backoff,
+    GiveUp,
+    Restart,
+    RestartDecision,
+    RestartHistory,
+    RestartPolicy,
+    RestartType,
+    StayDown,
+    decide_restart,
+)
 from .states import TERMINAL, TRANSITIONS, IllegalTransition, InstanceState, advance
-from .stopping import StopManner, StopPatience, StopStep, next_step
+from .stopping import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_step
 
 __all__ = [
-    "TERMINAL",
-    "TRANSITIONS",
+    "KILL_TIMEOUT",
+    "Backoff",
     "Exited",
+    "GiveUp",
+    "Health",
+    "HealthChanged",
+    "HealthPolicy",
+    "HealthState",
     "IllegalTransition",
     "InstanceEvent",
     "InstanceState",
+    "Probe",
     "Ready",
     "Registered",
+    "Restart",
+    "RestartDecision",
+    "RestartHistory",
+    "RestartPolicy",
+    "RestartScheduled",
+    "RestartType",
     "StateChanged",
+    "StayDown",
     "StopManner",
     "StopPatience",
     "StopStep",
+    "TERMINAL",
+    "TRANSITIONS",
     "advance",
+    "after_probe",
+    "decide_restart",
     "next_step",
 ]

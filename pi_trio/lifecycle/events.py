@@ -7,9 +7,10 @@ from typing import TypeAlias
 import attrs
 
 from ..abc import ExitStatus
+from .health import Health
 from .states import InstanceState
 
-__all__ = ["Exited", "InstanceEvent", "Ready", "Registered", "StateChanged"]
+__all__ = ["Exited", "HealthChanged", "InstanceEvent", "Ready", "Registered", "RestartScheduled", "StateChanged"]
 
 
 @attrs.frozen
@@ -60,4 +61,26 @@ class Exited(_Event):
     """Whether it was told to."""
 
 
-InstanceEvent: TypeAlias = Registered | StateChanged | Ready | Exited
+@attrs.frozen
+class RestartScheduled(_Event):
+    """Another incarnation will be started. Comes right behind the change to ``backing_off``."""
+
+    incarnation: int
+    """The one that ended."""
+    delay: float
+    """Seconds until the start."""
+    in_a_row: int
+    """How many restarts there have been since one last ran well for a while, this one included."""
+
+
+@attrs.frozen
+class HealthChanged(_Event):
+    """The instance is better or worse off than before."""
+
+    incarnation: int
+    health: Health
+    latency: float | None
+    """Seconds the last probe took; ``None`` when it was not answered, or there was none."""
+
+
+InstanceEvent: TypeAlias = Registered | StateChanged | Ready | Exited | RestartScheduled | HealthChanged

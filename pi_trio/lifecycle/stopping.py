@@ -1,12 +1,13 @@
 """How a process is brought to its end: which step comes next, and how long to wait for it.
 
-Three manners, from patient to none at all. A stop may become harsher while it is under way, never
+Four manners, from patient to none at all. A stop may become harsher while it is under way, never
 gentler. Each step is taken once, in this order:
 
-    manner   close stdin        SIGTERM + SIGCONT   SIGKILL to the whole tree
-    POLITE   then drain time    then grace time     the end
-    PROMPT   -                  then grace time     the end
-    FORCE    -                  -                   the end
+    manner   close stdin        SIGTERM + SIGCONT          SIGKILL to the whole tree
+    POLITE   then drain time    then grace time            the end
+    PROMPT   -                  then grace time            the end
+    HASTY    -                  then a short grace time    the end
+    FORCE    -                  -                          the end
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import enum
 
 import attrs
 
-__all__ = ["StopManner", "StopPatience", "StopStep", "next_step"]
+__all__ = ["KILL_TIMEOUT", "StopManner", "StopPatience", "StopStep", "next_step"]
 
 
 class StopManner(enum.IntEnum):
@@ -25,7 +26,9 @@ class StopManner(enum.IntEnum):
     """Asked for: let it finish writing what it has."""
     PROMPT = 1
     """The scope was cancelled: no more time than the grace period."""
-    FORCE = 2
+    HASTY = 2
+    """Somebody is waiting at a terminal, and has said so twice."""
+    FORCE = 3
     """Now."""
 
 
@@ -40,6 +43,12 @@ class StopStep(enum.IntEnum):
     """SIGKILL to every process of the tree."""
 
 
+# What SIGTERM is given when somebody has run out of patience: Pi needs 16 to 32 ms for it.
+_HASTY_GRACE = 0.5
+# SIGKILL cannot be refused, but a process in an uninterruptible system call dies only after it.
+KILL_TIMEOUT = 10.0
+
+
 @attrs.frozen
 class StopPatience:
     """How long each step is given, in seconds."""
@@ -49,16 +58,21 @@ class StopPatience:
     grace_timeout: float
     """After SIGTERM."""
 
-    def after(self, step: StopStep) -> float:
-        """How long to wait for the process to end after ``step``. After the last there is no next."""
+    def after(self, step: StopStep, manner: StopManner) -> float:
+        """How long to wait for the process to end after ``step``: nothing for one that the manner leaves out."""
+        if step < _FIRST[manner]:
+            return 0.0
         if step is StopStep.CLOSE_STDIN:
             return self.drain_timeout
-        return self.grace_timeout if step is StopStep.TERMINATE else float("inf")
+        if step is StopStep.TERMINATE:
+            return self.grace_timeout if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)
+        return KILL_TIMEOUT
 
 
 _FIRST = {
     StopManner.POLITE: StopStep.CLOSE_STDIN,
     StopManner.PROMPT: StopStep.TERMINATE,
+    StopManner.HASTY: StopStep.TERMINATE,
     StopManner.FORCE: StopStep.KILL,
 }
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from .direct import DirectHost
-from .interrupt import Interruption, cancel_on_signals
+from .hosts import guarantee, open_default_host
+from .interrupt import Interruption, current_interruption, watch_interrupts
+from .keeper import KeeperHost, keeper_available, open_keeper_host
 from .pipes import FdReceivePipe, FdSendPipe
 from .procfs import ProcessInfo, list_processes, marked
+from .run_id import new_run_id, owner_of
+from .sweep import sweep_dead_runs
 
 __all__ = [
     "DirectHost",
     "FdReceivePipe",
     "FdSendPipe",
     "Interruption",
+    "KeeperHost",
     "ProcessInfo",
-    "cancel_on_signals",
+    "current_interruption",
+    "guarantee",
+    "keeper_available",
     "list_processes",
     "marked",
+    "new_run_id",
+    "open_default_host",
+    "open_keeper_host",
+    "owner_of",
+    "sweep_dead_runs",
+    "watch_interrupts",
 ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -17,10 +16,20 @@ from ..concurrency import ServiceNursery, open_service_nursery
 from ..errors import InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, find_pi
 from ..lifecycle import TERMINAL, InstanceState, StopManner
-from ..process import DirectHost
+from ..process import Interruption, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
 from ..registry import EventFeed, Registry
-from ..supervisor import Instance, InstanceStatus, Supervisor
+from ..supervisor import (
+    ChildSpec,
+    Instance,
+    InstanceStatus,
+    Kin,
+    Strategy,
+    SupervisionTree,
+    Supervisor,
+    Surroundings,
+    check_children,
+)
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
@@ -48,12 +57,20 @@ class Runtime:
     """Spawns and ends instances. Made by :func:`open_runtime`."""
 
     def __init__(
-        self, service: ServiceNursery, registry: Registry, host: ProcessHost, max_instances: int, run_id: str
+        self,
+        service: ServiceNursery,
+        registry: Registry,
+        host: ProcessHost,
+        *,
+        max_instances: int,
+        max_starting: int,
+        run_id: str,
     ) -> None:
         self._service = service
         self._registry = registry
         self._host = host
         self._max_instances = max_instances
+        self._starts = trio.CapacityLimiter(max_starting)
         self._supervisors: dict[str, Supervisor] = {}
         self._instances: dict[str, Instance] = {}
         self._pis: dict[str | Path | None, PiInstall] = {}
@@ -82,31 +99,36 @@ class Runtime:
             SpecError: ``spec.cwd`` is not a folder.
             SetupError: Pi, or the Node.js it needs, is missing or too old.
         """
-        spec = InstanceSpec() if spec is None else spec
+        return await self._spawn(InstanceSpec() if spec is None else spec, id, None)
+
+    async def _spawn(self, spec: InstanceSpec, id: str | None, tree: SupervisionTree | None) -> Instance:
         self._check_room(id)
         cwd = os.path.abspath(spec.cwd)
         if not os.path.isdir(cwd):
             raise SpecError(f"cwd is not a folder: {cwd}")
+        spec = attrs.evolve(spec, cwd=cwd)
         if spec.pi not in self._pis:
             self._pis[spec.pi] = await find_pi(spec.pi)
         self._check_room(id)  # again: others may have come while this task waited
         name = self._next_id() if id is None else id
+        env = spec.environment(os.environ)
         supervisor = Supervisor(
             instance_id=name,
             spec=spec,
-            command=ProcessCommand(
-                argv=(*self._pis[spec.pi].command, *spec.arguments()),
-                cwd=cwd,
-                env=spec.environment(os.environ),
-                marker={"PI_TRIO_RUN": self.run_id, "PI_TRIO_INSTANCE": name},
-                grace_timeout=spec.grace_timeout,
+            env=env,
+            surroundings=Surroundings(
+                host=self._host,
+                command=self._command_for(self._pis[spec.pi], name, env),
+                publish=(sender := self._registry.sender()).send_nowait,
+                starts=self._starts,
+                kin=Kin() if tree is None else tree,  # an empty tree is false
             ),
-            host=self._host,
-            publish=(sender := self._registry.sender()).send_nowait,
         )
         self._supervisors[name] = supervisor
         self._instances[name] = instance = Instance(supervisor)
         self._spawned += 1
+        if tree is not None:
+            tree.add(supervisor, instance)
 
         async def supervise() -> None:
             with sender:
@@ -122,6 +144,55 @@ class Runtime:
                 await supervisor.wait_stopped()
             raise
         return instance
+
+    def _command_for(
+        self, pi: PiInstall, name: str, env: Mapping[str, str]
+    ) -> Callable[[InstanceSpec], ProcessCommand]:
+        def command(spec: InstanceSpec) -> ProcessCommand:
+            return ProcessCommand(
+                argv=(*pi.command, *spec.arguments()),
+                cwd=spec.cwd,
+                env=env,
+                marker={"PI_TRIO_RUN": self.run_id, "PI_TRIO_INSTANCE": name},
+                grace_timeout=spec.grace_timeout,
+            )
+
+        return command
+
+    @asynccontextmanager
+    async def open_supervisor(
+        self,
+        children: Sequence[ChildSpec],
+        *,
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        intensity: int = 5,
+        period: float = 60.0,
+    ) -> AsyncIterator[SupervisionTree]:
+        """A supervision tree for the body: its children are started in order, each when the one before is ready.
+
+        A child that has to be restarted takes others with it as ``strategy`` says. There are at most ``intensity``
+        restarts of children in any ``period`` seconds; when another is asked for, everything is stopped. Behind
+        the body the children are stopped in reverse order, politely, or promptly when it raised or was cancelled.
+
+        Trees nest by their scopes: what goes wrong in an inner one ends the body of the outer one.
+
+        Raises:
+            RestartIntensityExceeded: the budget was spent; the body was cancelled.
+            SpawnError: a child did not start; those before it have been stopped.
+            SpecError: there is no child, or two have one id.
+        """
+        check_children(children)
+        tree = SupervisionTree(strategy, intensity, period)
+
+        async def stop(reason: BaseException | None) -> None:
+            manner = StopManner.POLITE if reason is None else StopManner.PROMPT
+            await tree.stop(manner, "was stopped with its supervision tree")
+
+        async with open_service_nursery(stop) as service:
+            service.start_soon(tree.watch, name="supervision tree")
+            for child in children:
+                await self._spawn(child.spec, child.id, tree)
+            yield tree
 
     def _check_room(self, wanted: str | None) -> None:
         if self._service.closing:
@@ -190,16 +261,27 @@ class Runtime:
             uptime=trio.current_time() - self._opened_at,
         )
 
-    async def _stop_all(self, manner: StopManner, why: str) -> None:
-        # Told all at once: n of them take as long as one.
+    async def _heed(self, interruption: Interruption) -> None:
+        """Hurry when somebody at a terminal says so."""
+        await interruption.wait_count(2)
+        self._request_stop_of_all(StopManner.HASTY, "was interrupted twice")
+        await interruption.wait_count(3)
+        self._request_stop_of_all(StopManner.FORCE, "was interrupted three times")
+
+    def _request_stop_of_all(self, manner: StopManner, why: str) -> None:
         for supervisor in self._supervisors.values():
             supervisor.request_stop(manner, why)
+
+    async def _stop_all(self, manner: StopManner, why: str) -> None:
+        self._request_stop_of_all(manner, why)  # all at once: n of them take as long as one
         for supervisor in self._supervisors.values():
             await supervisor.wait_stopped()
 
 
 @asynccontextmanager
-async def open_runtime(*, host: ProcessHost | None = None, max_instances: int = 64) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    *, host: ProcessHost | None = None, max_instances: int = 64, max_starting: int | None = None
+) -> AsyncIterator[Runtime]:
     """A runtime for the body: whatever is spawned in it is gone when the body is over.
 
     When the body returns, every instance is stopped politely, all at once: stdin closed, a short drain,
@@ -208,13 +290,26 @@ async def open_runtime(*, host: ProcessHost | None = None, max_instances: int = 
     cancelled. What the body raises comes out unchanged.
 
     Args:
-        host: what starts processes; the best one for this system by default.
+        host: what starts processes; by default the keeper host on Linux, else the direct host.
         max_instances: how many may be alive at the same time.
+        max_starting: how many may be starting at the same time, others wait for their turn; two for each
+            processor by default.
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be positive, not {max_instances}")
+    if max_starting is None:
+        max_starting = 2 * (os.cpu_count() or 1)
+    # The host is opened first and closed last: it must be there as long as there is anything to end.
+    async with open_default_host() if host is None else nullcontext(host) as chosen:
+        async with _open_on(chosen, max_instances, max_starting) as runtime:
+            yield runtime
+
+
+@asynccontextmanager
+async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> AsyncIterator[Runtime]:
     registry = Registry()
     runtime: Runtime | None = None
+    heeding = trio.CancelScope()
 
     async def stop(reason: BaseException | None) -> None:
         if runtime is not None:
@@ -222,9 +317,25 @@ async def open_runtime(*, host: ProcessHost | None = None, max_instances: int = 
                 await runtime._stop_all(StopManner.POLITE, "was stopped with its runtime")
             else:
                 await runtime._stop_all(StopManner.PROMPT, "was stopped: its runtime's scope was left by an exception")
+        heeding.cancel()
         registry.close()
 
     async with open_service_nursery(stop) as service:
         service.start_soon(registry.run, name="registry")
-        runtime = Runtime(service, registry, host or DirectHost(), max_instances, uuid.uuid4().hex)
+        runtime = Runtime(
+            service,
+            registry,
+            host,
+            max_instances=max_instances,
+            max_starting=max_starting,
+            run_id=new_run_id(),
+        )
+        interruption = current_interruption.get()
+        if interruption is not None:
+
+            async def heed(runtime: Runtime = runtime, interruption: Interruption = interruption) -> None:
+                with heeding:
+                    await runtime._heed(interruption)
+
+            service.start_soon(heed, name="interrupts")
         yield runtime

@@ -10,14 +10,26 @@ import trio
 
 from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, Signal
 from ..client import PiClient
-from ..errors import ConnectionClosed, PiTrioError, ProcessExited
+from ..errors import ConnectionClosed, PiTrioError, ProcessExited, RequestTimeout
 from ..launch import InstanceSpec
-from ..lifecycle import StopManner, StopPatience, StopStep, next_step
+from ..lifecycle import (
+    KILL_TIMEOUT,
+    Health,
+    HealthPolicy,
+    HealthState,
+    Probe,
+    StopManner,
+    StopPatience,
+    StopStep,
+    after_probe,
+    next_step,
+)
 from ..protocol import State
 from ..transport import PipeTransport
+from .output import OutputRing
 from .tail import Tail
 
-__all__ = ["Ending", "Incarnation"]
+__all__ = ["Ending", "Incarnation", "Observer"]
 
 _log = logging.getLogger("pi_trio.supervisor")
 
@@ -26,8 +38,6 @@ _log = logging.getLogger("pi_trio.supervisor")
 _PIPE_TIMEOUT = 0.5
 # What the kernel needs to take a killed tree apart, with a margin for a machine that swaps.
 _SWEEP_TIMEOUT = 5.0
-# SIGKILL cannot be refused, but a process in an uninterruptible system call dies only after it.
-_KILL_TIMEOUT = 10.0
 
 
 @attrs.frozen
@@ -38,7 +48,26 @@ class Ending:
     """How its process did; ``None`` when it never started, or could not be killed."""
     stderr_tail: bytes = b""
     failure: str | None = None
-    """Why it never became ready, in words; ``None`` when it did, or simply died."""
+    """Why it was ended from here though nobody asked for it, in words."""
+    asked: bool = False
+    """Whether it was asked for."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether it ended by itself, with code 0."""
+        return self.failure is None and self.status is not None and self.status.code == 0
+
+
+@attrs.frozen
+class Observer:
+    """Whom an incarnation tells what happens to it."""
+
+    ready: Callable[[State, int], None]
+    """It answered its first request: with this state, from this pid."""
+    stopping: Callable[[str], None]
+    """Its end was asked for, and begins now."""
+    health: Callable[[Health, float | None], None]
+    """Its health is another than before; and the latency of the probe that showed it, in seconds."""
 
 
 class Incarnation:
@@ -52,51 +81,88 @@ class Incarnation:
         self,
         *,
         instance_id: str,
+        number: int,
         spec: InstanceSpec,
         client: PiClient,
-        on_ready: Callable[[State, int], None],
-        on_stopping: Callable[[str], None],
+        output: OutputRing,
+        observer: Observer,
     ) -> None:
         self._id = instance_id
+        self._number = number
         self._spec = spec
         self._client = client
-        self._on_ready = on_ready
-        self._on_stopping = on_stopping
+        self._output = output
+        self._observer = observer
         self._patience = StopPatience(drain_timeout=spec.drain_timeout, grace_timeout=spec.grace_timeout)
         self._manner: StopManner | None = None
         self._why = ""
-        self._stop_asked = trio.Event()
+        self._stop_wanted = trio.Event()
         self._waiting: trio.CancelScope | None = None
+        self._starting: trio.CancelScope | None = None
+        self._asked = False
         self._failure: str | None = None
         self._tail = Tail()
         self._ready = False
+        self._up = trio.Event()  # ready, or over
 
     def request_stop(self, manner: StopManner, why: str) -> None:
         """End it in this manner, or more harshly if it is being ended already. Idempotent."""
+        if not self._ready and manner is StopManner.POLITE:
+            manner = StopManner.PROMPT  # it has nothing to finish yet
+        if not self._asked:
+            self._asked, self._why = True, why
+        self._end(manner)
+
+    def _end(self, manner: StopManner) -> None:
         if self._manner is None:
-            self._manner, self._why = manner, why
-            self._stop_asked.set()
+            self._manner = manner
+            self._stop_wanted.set()
+            if self._starting is not None:
+                self._starting.cancel()
         elif manner > self._manner:
             self._manner = manner
             if self._waiting is not None:
                 self._waiting.cancel()
 
-    async def run(self, host: ProcessHost, command: ProcessCommand) -> Ending:
-        """Live: returns when the process is gone, its output was read, and its tree is empty."""
-        if self._manner is not None:
-            return Ending(None, failure="it was stopped before it was started")
-        try:
-            tree = await host.spawn(command)
-        except OSError as error:
-            return Ending(None, failure=f"it could not be started: {error}")
-        try:  # no checkpoint since the spawn: the tree has an owner
-            return await self._own(tree)
-        finally:
-            tree.kill_tree()
-            tree.close()
+    async def run(self, host: ProcessHost, command: ProcessCommand, starts: trio.CapacityLimiter) -> Ending:
+        """Live: returns when the process is gone, its output was read, and its tree is empty.
+
+        ``starts`` limits how many processes start at the same time: it is held from the spawn until the process is
+        ready, or over.
+        """
+        with trio.CancelScope() as self._starting:
+            if self._manner is not None:
+                self._starting.cancel()
+            await starts.acquire_on_behalf_of(self)
+        if self._starting.cancelled_caught:
+            return Ending(None, failure=self._failure, asked=self._asked)
+        self._starting = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._release_when_up, starts)
+            try:
+                tree = await host.spawn(command)
+            except OSError as error:
+                self._up.set()
+                return Ending(None, failure=f"it could not be started: {error}", asked=self._asked)
+            try:  # no checkpoint since the spawn: the tree has an owner
+                ending = await self._own(tree)
+            finally:
+                self._up.set()
+                tree.kill_tree()
+                tree.close()
+        return ending
+
+    async def _release_when_up(self, starts: trio.CapacityLimiter) -> None:
+        await self._up.wait()
+        starts.release_on_behalf_of(self)
 
     async def _own(self, tree: ProcessTree) -> Ending:
-        transport = PipeTransport(tree.stdin, tree.stdout, max_record_bytes=self._spec.max_record_bytes)
+        transport = PipeTransport(
+            tree.stdin,
+            tree.stdout,
+            max_record_bytes=self._spec.max_record_bytes,
+            on_data=lambda data: self._output.add("stdout", self._number, data),
+        )
         self._client.attach(transport)
         pumps_done = trio.Event()
 
@@ -116,12 +182,12 @@ class Incarnation:
             with trio.move_on_after(_PIPE_TIMEOUT):
                 await pumps_done.wait()
             # What was written has been read. Nobody waits longer for an answer that cannot come.
-            tail = self._tail.get()
+            tail = self._output.redactor(self._tail.get())
             self._client.detach(
                 lambda: (
-                    ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
-                    if self._manner is None
-                    else ConnectionClosed(f"{self._id} {self._why}")
+                    ConnectionClosed(f"{self._id} {self._why}")
+                    if self._asked
+                    else ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
                 )
             )
             nursery.cancel_scope.cancel()
@@ -129,28 +195,65 @@ class Incarnation:
             await tree.wait_empty()
         if sweep.cancelled_caught:
             _log.error("%s: processes of its tree are left %g s after SIGKILL", self._id, _SWEEP_TIMEOUT)
-        return Ending(status, tail, self._failure)
+        return Ending(status, tail, self._failure, self._asked)
 
     async def _pump_stderr(self, tree: ProcessTree) -> None:
         while data := await tree.stderr.receive_some():
             self._tail.add(data)
+            self._output.add("stderr", self._number, data)
+
+    # --- alive -------------------------------------------------------------------------------------------
 
     async def _become_ready(self, pid: int) -> None:
         try:
-            with trio.move_on_after(self._spec.start_timeout) as patience:
-                state = await self._client.get_state(timeout=None)
-                self._ready = True
-                self._on_ready(state, pid)
+            state = await self._client.probe(timeout=self._spec.start_timeout)
         except ConnectionClosed:
             return  # it died, or was stopped, before it answered: that is being dealt with
+        except RequestTimeout:
+            self.fail(f"it did not answer within {self._spec.start_timeout:g} s (start_timeout)")
+            return
         except PiTrioError as error:
-            self._fail(f"it answered its first request wrongly: {error}")
-        if patience.cancelled_caught:
-            self._fail(f"it did not answer within {self._spec.start_timeout:g} s (start_timeout)")
+            self.fail(f"it answered its first request wrongly: {error}")
+            return
+        self._ready = True
+        self._up.set()
+        self._client.open()
+        self._observer.ready(state, pid)
+        if self._spec.health is not None:
+            await self._watch_health(self._spec.health)
 
-    def _fail(self, failure: str) -> None:
-        self._failure = failure
-        self.request_stop(StopManner.PROMPT, "never became ready")
+    def fail(self, failure: str) -> None:
+        """End it, though nobody asked for the instance to end: it will not do."""
+        if self._manner is None:
+            self._failure = failure
+            self._end(StopManner.PROMPT)
+
+    async def _watch_health(self, policy: HealthPolicy) -> None:
+        state = HealthState()
+        while True:
+            await trio.sleep(policy.period)
+            asked_at, heard_before = trio.current_time(), self._client.records_received
+            latency: float | None = None
+            try:
+                await self._client.probe(timeout=policy.timeout)
+                latency = trio.current_time() - asked_at
+            except ConnectionClosed:
+                return
+            except PiTrioError as error:  # no answer in time, or a wrong one
+                _log.debug("%s: a probe failed: %s", self._id, error)
+            before = state.health
+            state = after_probe(policy, state, Probe(latency, self._client.records_received > heard_before))
+            if state.health is not before:
+                self._observer.health(state.health, latency)
+            if state.health is Health.UNHEALTHY and policy.action != "report":
+                why = f"it is unhealthy: {state.misses} probes in a row were not answered within {policy.timeout:g} s"
+                if policy.action == "stop":
+                    self.request_stop(StopManner.PROMPT, f"was stopped: {why}")
+                else:
+                    self.fail(why)
+                return
+
+    # --- the end -----------------------------------------------------------------------------------------
 
     async def _until_exit(self, tree: ProcessTree, transport: PipeTransport) -> ExitStatus | None:
         """Wait for the process to end, and make it end when that is asked for."""
@@ -163,17 +266,17 @@ class Incarnation:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            await self._stop_asked.wait()
-            self._on_stopping(self._why)
-            self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
+            await self._stop_wanted.wait()
+            if self._asked:
+                self._observer.stopping(self._why)
+                self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
             await self._escalate(tree, transport)
             nursery.cancel_scope.cancel()
         return status
 
     async def _escalate(self, tree: ProcessTree, transport: PipeTransport) -> None:
-        assert self._manner is not None
         taken: StopStep | None = None
-        while (step := next_step(self._manner, taken)) is not None:
+        while self._manner is not None and (step := next_step(self._manner, taken)) is not None:
             if step is StopStep.CLOSE_STDIN:
                 transport.close_sending()
             elif step is StopStep.TERMINATE:
@@ -182,10 +285,19 @@ class Incarnation:
             else:
                 tree.kill_tree()
             taken = step
-            # A harsher request that came while the last step was waited out is seen by next_step.
-            with trio.move_on_after(self._patience.after(step)) as self._waiting:
-                if step is StopStep.KILL:
-                    await trio.sleep(_KILL_TIMEOUT)
-                    _log.error("%s: pid %d is still there %g s after SIGKILL", self._id, tree.pid, _KILL_TIMEOUT)
-                    return
+            await self._wait_out(step, tree.pid)
+
+    async def _wait_out(self, step: StopStep, pid: int) -> None:
+        """Give the process the time that it has after ``step``; the end of the process cancels this."""
+        assert self._manner is not None
+        deadline = trio.current_time() + self._patience.after(step, self._manner)
+        while True:
+            manner = self._manner
+            with trio.CancelScope(deadline=deadline) as self._waiting:
                 await trio.sleep_forever()
+            if self._manner is manner:
+                break
+            # Somebody wants it faster: less time, but never more than is left.
+            deadline = min(deadline, trio.current_time() + self._patience.after(step, self._manner))
+        if step is StopStep.KILL:
+            _log.error("%s: pid %d is still there %g s after SIGKILL", self._id, pid, KILL_TIMEOUT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..abc import ExitStatus
 from ..client import PiClient
+from ..errors import RestartIntensityExceeded
 from ..launch import InstanceSpec
-from ..lifecycle import InstanceState, StopManner
+from ..lifecycle import Health, InstanceState, StopManner
+from .output import Logs
 from .supervisor import InstanceStatus, Supervisor
 
 __all__ = ["Instance"]
@@ -50,6 +52,25 @@ class Instance:
     def exit_status(self) -> ExitStatus | None:
         """How its last process ended; ``None`` while the first one lives."""
         return self._supervisor.status().exit_status
+
+    @property
+    def health(self) -> Health:
+        """How well it is, while it runs."""
+        return self._supervisor.health
+
+    @property
+    def failure(self) -> RestartIntensityExceeded | None:
+        """Why it was given up, when its state is ``failed``."""
+        return self._supervisor.failure
+
+    def logs(self, *, tail: int | None = None, follow: bool = False) -> Logs:
+        """What its processes wrote, to stdout (Pi's records) and stderr, as lines with their times.
+
+        The last ``spec.log_bytes`` bytes are kept, and can be read after its end too. Iterate it with ``for`` for what
+        there is now: the last ``tail`` lines, or all of them. With ``follow``, iterate it with ``async for``: it goes on
+        until the instance is over. Values of variables with names like ``*_KEY`` or ``*_TOKEN`` are blotted out.
+        """
+        return Logs(self._supervisor.output, tail=tail, follow=follow)
 
     def status(self) -> InstanceStatus:
         """The instance as it is now, in one frozen value."""

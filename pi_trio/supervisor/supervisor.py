@@ -1,30 +1,41 @@
-"""One task per instance: it starts the process, watches it, ends it, and says what happens."""
+"""One task per instance: it starts the process, watches it, starts it again or ends it, and says what happens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
 
 from ..abc import ExitStatus, ProcessCommand, ProcessHost
 from ..client import PiClient
-from ..errors import ConnectionClosed, ProcessExited, SpawnError
+from ..errors import ConnectionClosed, ProcessExited, RestartIntensityExceeded, SpawnError
 from ..launch import InstanceSpec
 from ..lifecycle import (
     Exited,
+    GiveUp,
+    Health,
+    HealthChanged,
     InstanceEvent,
     InstanceState,
     Ready,
     Registered,
+    Restart,
+    RestartDecision,
+    RestartHistory,
+    RestartScheduled,
     StateChanged,
+    StayDown,
     StopManner,
     advance,
+    decide_restart,
 )
 from ..protocol import State
-from .incarnation import Ending, Incarnation
+from .incarnation import Ending, Incarnation, Observer
+from .output import OutputRing, Redactor
 
-__all__ = ["InstanceStatus", "Supervisor"]
+__all__ = ["InstanceStatus", "Kin", "Supervisor"]
 
 
 @attrs.frozen
@@ -33,10 +44,11 @@ class InstanceStatus:
 
     id: str
     state: InstanceState
+    health: Health
     incarnation: int
     """How many processes it has had; 0 before the first."""
     pid: int | None
-    """The process id of its Pi, while there is one."""
+    """The process id of its Pi, while there is one that is ready."""
     provider: str | None
     model: str | None
     """What Pi said it uses when it became ready; before that, what the spec asks for."""
@@ -48,35 +60,67 @@ class InstanceStatus:
     """How its last process ended."""
 
 
+class Kin:
+    """What an instance has to do with others. This one stands alone; a supervision tree has its own."""
+
+    async def wait_turn(self, _supervisor: Supervisor) -> None:
+        """Return when the instance may be started again."""
+        await trio.lowlevel.checkpoint()
+
+    def decide(self, supervisor: Supervisor, ending: Ending, ran_for: float) -> RestartDecision:
+        """What follows an ending that nobody asked for."""
+        return decide_restart(
+            supervisor.spec.restart,
+            supervisor.history,
+            clean=ending.clean,
+            ran_for=ran_for,
+            now=trio.current_time(),
+            random=random.random(),
+        )
+
+    def changed(self, _supervisor: Supervisor) -> None:
+        """The instance is in another state."""
+
+
+@attrs.frozen
+class Surroundings:
+    """What a supervisor is given by its runtime."""
+
+    host: ProcessHost
+    command: Callable[[InstanceSpec], ProcessCommand]
+    """The command that starts this spec."""
+    publish: Callable[[InstanceEvent], None]
+    starts: trio.CapacityLimiter
+    """Limits how many processes start at the same time."""
+    kin: Kin = attrs.field(factory=Kin)
+
+
 class Supervisor:
     """Supervises one instance. :meth:`run` is the one task that changes anything here."""
 
     def __init__(
-        self,
-        *,
-        instance_id: str,
-        spec: InstanceSpec,
-        command: ProcessCommand,
-        host: ProcessHost,
-        publish: Callable[[InstanceEvent], None],
+        self, *, instance_id: str, spec: InstanceSpec, surroundings: Surroundings, env: Mapping[str, str]
     ) -> None:
         self.instance_id = instance_id
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
+        self.output = OutputRing(spec.log_bytes, Redactor(env))
         self.state = InstanceState.STARTING
-        self._command = command
-        self._host = host
-        self._publish = publish
+        self.health = Health.UNKNOWN
+        self.history = RestartHistory()
+        self.failure: RestartIntensityExceeded | None = None
+        self._around = surroundings
         self._incarnations = 0
+        self._incarnation: Incarnation | None = None
         self._pid: int | None = None
         self._pi_state: State | None = None
         self._ready_at: float | None = None
         self._started_at = 0.0
         self._ending: Ending | None = None
         self._stop: tuple[StopManner, str] | None = None
-        self._requested = False
-        self._incarnation: Incarnation | None = None
-        self._settled = trio.Event()  # ready, or over without ever having been
+        self._stop_wanted = trio.Event()
+        self._replace_why: str | None = None
+        self._settled = trio.Event()  # ready for the first time, or over without ever having been
         self._over = trio.Event()
 
     def __repr__(self) -> str:
@@ -86,19 +130,22 @@ class Supervisor:
     def status(self) -> InstanceStatus:
         """The instance as it is now."""
         model = self._pi_state.model if self._pi_state else None
-        running = self.state is InstanceState.RUNNING and self._ready_at is not None
         return InstanceStatus(
             id=self.instance_id,
             state=self.state,
+            health=self.health,
             incarnation=self._incarnations,
             pid=self._pid,
             provider=model.provider if model else self.spec.provider,
             model=model.id if model else self.spec.model,
             session_id=self._pi_state.session_id if self._pi_state else self.spec.session_id,
-            cwd=self._command.cwd,
-            uptime=trio.current_time() - self._ready_at if running and self._ready_at is not None else 0.0,
+            cwd=self.spec.cwd,
+            uptime=self._ran_for() if self.state is InstanceState.RUNNING else 0.0,
             exit_status=self._ending.status if self._ending else None,
         )
+
+    def _ran_for(self) -> float:
+        return 0.0 if self._ready_at is None else trio.current_time() - self._ready_at
 
     # --- asked from other tasks ----------------------------------------------------------------------
 
@@ -106,11 +153,18 @@ class Supervisor:
         """Bring the instance to its end. A later, harsher request makes haste; a gentler one changes nothing."""
         if self._stop is None or manner > self._stop[0]:
             self._stop = (manner, why if self._stop is None else self._stop[1])
+        self._stop_wanted.set()
         if self._incarnation is not None:
             self._incarnation.request_stop(*self._stop)
 
+    def request_replacement(self, why: str) -> None:
+        """End the process of now and start another when it is its turn, whatever the restart policy says."""
+        self._replace_why = why
+        if self._incarnation is not None:
+            self._incarnation.fail(why)
+
     async def wait_ready(self) -> None:
-        """Wait for the first answer of its Pi.
+        """Wait for the first answer of its first Pi.
 
         Raises:
             SpawnError: it died, kept silent for too long, or was stopped; nothing of it is left.
@@ -118,7 +172,10 @@ class Supervisor:
         await self._settled.wait()
         if self._pi_state is None:
             ending = self._ending or Ending(None)
-            reason = ending.failure or (f"it {ending.status}" if ending.status else "it was stopped")
+            if ending.asked and self._stop is not None:
+                reason = f"it {self._stop[1]}"
+            else:
+                reason = ending.failure or f"it {ending.status or 'ended'}"
             raise SpawnError(
                 f"{self.instance_id} did not become ready: {reason}",
                 instance_id=self.instance_id,
@@ -134,73 +191,160 @@ class Supervisor:
 
     async def run(self) -> None:
         """Live the whole life of the instance. Ends by itself, or when :meth:`request_stop` makes it."""
+        spec = self.spec
         self._publish(
-            Registered(
-                self.instance_id,
-                trio.current_time(),
-                provider=self.spec.provider,
-                model=self.spec.model,
-                cwd=self._command.cwd,
-            )
+            Registered(self.instance_id, trio.current_time(), provider=spec.provider, model=spec.model, cwd=spec.cwd)
         )
+        self._publish_state("")
         try:
-            ending = await self._live_once()
-            # Not `self._stop is None`: that may have come when the process was dying by itself already.
-            self._requested = self.state is InstanceState.STOPPING
-            self._enter(InstanceState.STOPPED, self._why_over(ending))
+            while await self._live_once():
+                pass
         finally:
-            self.client.close(self._why_gone, quietly=self._requested)
+            asked = self._ending is not None and self._ending.asked
+            self.client.close(self._why_gone, quietly=asked)
+            self.output.close()
             self._settled.set()
             self._over.set()
 
-    async def _live_once(self) -> Ending:
+    async def _live_once(self) -> bool:
+        """Have one process, to its end. Whether there is to be another."""
+        ending = self._ending = await self._incarnate()
+        if ending.asked or self._stop is not None:
+            self._enter(InstanceState.STOPPED, self._stop[1] if self._stop else "was stopped")
+            return False
+        if self._pi_state is None and self._replace_why is None:
+            # The first start is the caller's, who gets the error and decides.
+            self._enter(InstanceState.STOPPED, self._what_happened(ending))
+            return False
+        decision = self._decide(ending)
+        if isinstance(decision, StayDown):
+            self._enter(InstanceState.STOPPED, self._what_happened(ending))
+            return False
+        if isinstance(decision, GiveUp):
+            policy = self.spec.restart
+            self.failure = RestartIntensityExceeded(
+                instance_id=self.instance_id,
+                intensity=policy.intensity,
+                period=policy.period,
+                status=ending.status,
+                stderr_tail=ending.stderr_tail,
+            )
+            self._enter(InstanceState.FAILED, self._what_happened(ending))
+            return False
+        return await self._back_off(decision, self._what_happened(ending))
+
+    def _decide(self, ending: Ending) -> RestartDecision:
+        if self._replace_why is not None:
+            self._replace_why = None
+            return Restart(trio.current_time(), 0.0, self.history)
+        return self._around.kin.decide(self, ending, self._ran_for() if self._ready_at is not None else 0.0)
+
+    async def _back_off(self, restart: Restart, why: str) -> bool:
+        self.history = restart.history
+        self._enter(InstanceState.BACKING_OFF, why)
+        self._publish(
+            RestartScheduled(
+                self.instance_id,
+                trio.current_time(),
+                incarnation=self._incarnations,
+                delay=restart.delay,
+                in_a_row=restart.history.in_a_row,
+            )
+        )
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                await trio.sleep_until(restart.due)
+                await self._around.kin.wait_turn(self)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait)
+            await self._stop_wanted.wait()
+            nursery.cancel_scope.cancel()
+        if self._stop is not None:
+            self._ending = attrs.evolve(self._ending, asked=True) if self._ending else None
+            self._enter(InstanceState.STOPPED, self._stop[1])
+            return False
+        self._enter(InstanceState.STARTING, "")
+        return True
+
+    async def _incarnate(self) -> Ending:
+        spec = self.spec if self._pi_state is None else self.spec.continued(self._pi_state.session_id)
         self._incarnations += 1
         self._started_at = trio.current_time()
-        self._publish_state("")
+        self._ready_at = None
         self._incarnation = Incarnation(
             instance_id=self.instance_id,
-            spec=self.spec,
+            number=self._incarnations,
+            spec=spec,
             client=self.client,
-            on_ready=self._became_ready,
-            on_stopping=lambda why: self._enter(InstanceState.STOPPING, why),
+            output=self.output,
+            observer=Observer(
+                ready=self._became_ready,
+                stopping=lambda why: self._enter(InstanceState.STOPPING, why),
+                health=self._health_changed,
+            ),
         )
         if self._stop is not None:
             self._incarnation.request_stop(*self._stop)
-        self._ending = await self._incarnation.run(self._host, self._command)
-        self._incarnation = None
-        self._pid = None
-        if self._ending.status is not None:
+        try:
+            ending = await self._incarnation.run(self._around.host, self._around.command(spec), self._around.starts)
+        finally:
+            self._incarnation = None
+            self._pid = None
+        if ending.status is not None:
             self._publish(
                 Exited(
                     self.instance_id,
                     trio.current_time(),
                     incarnation=self._incarnations,
-                    status=self._ending.status,
-                    requested=self.state is InstanceState.STOPPING,
+                    status=ending.status,
+                    requested=ending.asked,
                 )
             )
-        return self._ending
+        if self.health is not Health.UNKNOWN:
+            self._health_changed(Health.UNKNOWN, None)
+        return ending
+
+    # --- what happens, told to everybody ------------------------------------------------------------
 
     def _became_ready(self, state: State, pid: int) -> None:
+        if self.state is not InstanceState.STARTING:
+            return  # it is being stopped: the answer came too late to matter
         now = trio.current_time()
         self._pi_state, self._pid, self._ready_at = state, pid, now
-        if self.state is InstanceState.STARTING:
-            self._enter(InstanceState.RUNNING, "")
-            self._publish(
-                Ready(
-                    self.instance_id,
-                    now,
-                    incarnation=self._incarnations,
-                    pid=pid,
-                    session_id=state.session_id,
-                    start_seconds=now - self._started_at,
-                )
+        self._enter(InstanceState.RUNNING, "")
+        self._publish(
+            Ready(
+                self.instance_id,
+                now,
+                incarnation=self._incarnations,
+                pid=pid,
+                session_id=state.session_id,
+                start_seconds=now - self._started_at,
             )
-            self._settled.set()
+        )
+        self._settled.set()
+
+    def _health_changed(self, health: Health, latency: float | None) -> None:
+        self.health = health
+        self._publish(
+            HealthChanged(
+                self.instance_id,
+                trio.current_time(),
+                incarnation=self._incarnations,
+                health=health,
+                latency=latency,
+            )
+        )
 
     def _enter(self, state: InstanceState, reason: str) -> None:
         self.state = advance(self.state, state)
         self._publish_state(reason)
+        self._around.kin.changed(self)
+
+    def _publish(self, event: InstanceEvent) -> None:
+        self._around.publish(event)
 
     def _publish_state(self, reason: str) -> None:
         self._publish(
@@ -209,16 +353,11 @@ class Supervisor:
             )
         )
 
-    def _why_over(self, ending: Ending) -> str:
-        if ending.failure is not None:
-            return ending.failure
-        if self._requested and self._stop is not None:
-            return self._stop[1]
-        return f"its process {ending.status}"
+    def _what_happened(self, ending: Ending) -> str:
+        return ending.failure if ending.failure is not None else f"its process {ending.status or 'ended'}"
 
     def _why_gone(self) -> ConnectionClosed:
         ending = self._ending
-        if self._requested or ending is None:
-            why = self._stop[1] if self._stop else "is gone"
-            return ConnectionClosed(f"{self.instance_id} {why}")
+        if ending is None or ending.asked:
+            return ConnectionClosed(f"{self.instance_id} {self._stop[1] if self._stop else 'is gone'}")
         return ProcessExited(instance_id=self.instance_id, status=ending.status, stderr_tail=ending.stderr_tail)

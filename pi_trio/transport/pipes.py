@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -32,15 +32,21 @@ class PipeTransport(RecordTransport):
     write of its own wakes Pi up, and with 32 requests under way that took half of their time). What the pipe
     does not take is queued, too: that task is the only one that waits, so nothing is ever written between
     the two halves of a record. When it is cancelled with something in the queue, the transport is broken, and
-    says so from then on.
+    says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.
     """
 
     def __init__(
-        self, stdin: SendPipe, stdout: ReceivePipe, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+        self,
+        stdin: SendPipe,
+        stdout: ReceivePipe,
+        *,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        on_data: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._stdin = stdin
         self._stdout = stdout
         self._decoder = RecordDecoder(max_record_bytes)
+        self._on_data = on_data
         self._undecoded = b""
         self._queue = bytearray()
         self._many = False  # a record was written, and nothing was received since
@@ -116,7 +122,9 @@ class PipeTransport(RecordTransport):
         if self._undecoded:
             await trio.lowlevel.checkpoint()
         while True:
-            data = self._undecoded or await self._stdout.receive_some()
+            if not (data := self._undecoded):
+                data = await self._stdout.receive_some()
+                self._on_data(data)
             if not data:
                 rest = self._decoder.end()
                 if rest is None:

@@ -104,6 +104,7 @@ def connected(test: Callable[[PiClient, MemoryTransport], Awaitable[None]]) -> N
     async def main() -> None:
         client, transport = PiClient("pi-1", request_timeout=30.0), MemoryTransport()
         client.attach(transport)
+        client.open()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.serve, transport)
             await test(client, transport)
@@ -218,6 +219,7 @@ def test_the_end_of_the_process_ends_every_request_and_run() -> None:
             client.detach(gone)
         what = (ExitStatus(code=3), b"oh\n")
         assert sorted(ended) == [("a", *what), ("b", *what), ("run", *what)]
+        client.close(gone, quietly=True)
         with pytest.raises(ProcessExited, match="exited with code 3.*\noh"):
             await client.request("c")
         assert sorted(record["type"] for record in transport.sent) == ["a", "b", "prompt"]
@@ -241,12 +243,63 @@ def test_a_broken_pipe_is_told_as_the_end_of_the_process() -> None:
     connected(test)
 
 
-def test_before_the_start_there_is_nothing_to_ask() -> None:
-    async def main() -> None:
-        with pytest.raises(ConnectionClosed, match="not been started"):
-            await PiClient().get_state()
+def test_requests_wait_for_a_pi_that_is_started_again_within_their_time() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        client.detach(gone)
+        with pytest.raises(RequestTimeout, match="within 2 s"):
+            await client.request("x", timeout=2)
+        got = []
 
-    trio.run(main)
+        async def ask() -> None:
+            got.append(await client.request("x", timeout=2))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            second = MemoryTransport()
+            client.attach(second)
+            nursery.start_soon(client.serve, second)
+            await blocked()
+            assert second.sent == []  # attached, but not ready
+            client.open()
+            await blocked()
+            second.answers("x", "from the second")
+            await blocked()
+            nursery.cancel_scope.cancel()
+        assert got == ["from the second"]
+        assert transport.sent == []
+
+    connected(test)
+
+
+def test_a_run_that_dies_with_its_pi_is_not_aborted_on_the_next_one() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        second = MemoryTransport()
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(ProcessExited):
+                    await client.send("hi")
+
+            nursery.start_soon(ask)
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            await blocked()
+            client.detach(gone)
+            client.attach(second)
+            client.open()
+        assert second.sent == []
+
+    connected(test)
+
+
+def test_a_client_that_was_closed_before_it_was_open() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        client.close(lambda: ConnectionClosed("pi-1 was stopped"), quietly=True)
+        with pytest.raises(ConnectionClosed, match="was stopped"):
+            await client.get_state()
+
+    connected(test)
 
 
 def test_an_answer_with_a_wrong_shape_is_no_answer() -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_trio.lifecycle import StopManner, StopPatience, StopStep, next_step
+from pi_trio.lifecycle import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_step
 
 CLOSE, TERMINATE, KILL = StopStep
-POLITE, PROMPT, FORCE = StopManner
+POLITE, PROMPT, HASTY, FORCE = StopManner
 TAKEN = (None, CLOSE, TERMINATE, KILL)
 
 
@@ -29,7 +29,7 @@ def whole_stop(manners: list[StopManner]) -> list[StopStep]:
 
 @pytest.mark.parametrize(
     ("manner", "steps"),
-    [(POLITE, [CLOSE, TERMINATE, KILL]), (PROMPT, [TERMINATE, KILL]), (FORCE, [KILL])],
+    [(POLITE, [CLOSE, TERMINATE, KILL]), (PROMPT, [TERMINATE, KILL]), (HASTY, [TERMINATE, KILL]), (FORCE, [KILL])],
 )
 def test_each_manner_has_its_steps(manner: StopManner, steps: list[StopStep]) -> None:
     assert whole_stop([manner]) == steps
@@ -80,4 +80,11 @@ def test_asked_to_hurry_it_goes_on_from_where_it_is() -> None:
 def test_each_step_is_given_its_time() -> None:
     patience = StopPatience(drain_timeout=2.0, grace_timeout=5.0)
 
-    assert [patience.after(step) for step in StopStep] == [2.0, 5.0, float("inf")]
+    times = {manner: [patience.after(step, manner) for step in StopStep] for manner in StopManner}
+    assert times == {
+        StopManner.POLITE: [2.0, 5.0, KILL_TIMEOUT],
+        StopManner.PROMPT: [0.0, 5.0, KILL_TIMEOUT],
+        StopManner.HASTY: [0.0, 0.5, KILL_TIMEOUT],
+        StopManner.FORCE: [0.0, 0.0, KILL_TIMEOUT],
+    }
+    assert StopPatience(drain_timeout=0.0, grace_timeout=0.1).after(StopStep.TERMINATE, StopManner.HASTY) == 0.1

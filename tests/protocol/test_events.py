@@ -247,6 +247,7 @@ def test_the_text_of_an_update() -> None:
         ({"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}, "ab"),
         ({"content": [{"type": "text", "text": 5}, {"type": "text"}, None, "x"]}, ""),
         ({"content": "text"}, ""),
+        ({"content": 5}, ""),
         ({}, ""),
         (None, ""),
         ("text", ""),

@@ -57,7 +57,7 @@ def test_a_prompt_streams_its_reply(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(pi, tmp_path, [Turn(["Hel", "lo, ", "wörld \u2028!"])]) as world:
             instance = await world.spawn()
-            assert instance.state is InstanceState.RUNNING
+            assert instance.status().state is InstanceState.RUNNING
             deltas = []
             async with instance.client.run("Say hello") as reading:
                 async for event in reading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h11
 import pytest
@@ -17,18 +18,22 @@ async def ask(server: ModelServer, body: bytes, *, path: str = "/v1/chat/complet
     """One request: the status, the body, and whether it was whole."""
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     client = h11.Connection(h11.CLIENT)
+
+    def next_event() -> Any:
+        return client.next_event()
+
     async with stream:
         head = h11.Request(method="POST", target=path, headers=[("host", "x"), ("content-length", str(len(body)))])
         for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             await stream.send_all(client.send(event) or b"")
         status, data = 0, b""
         while True:
-            event = client.next_event()
+            event = next_event()
             if event is h11.NEED_DATA:
                 received = await stream.receive_some()
                 try:
                     client.receive_data(received)
-                    event = client.next_event()
+                    event = next_event()
                 except h11.RemoteProtocolError:
                     return status, data, False
             if isinstance(event, h11.Response):
