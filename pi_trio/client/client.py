@@ -282,10 +282,12 @@ class PiClient:
             ConnectionClosed: it was stopped, or is being stopped.
         """
         seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
-        started = trio.current_time()
-        transport = await self._connected(command, seconds)
-        if seconds is not None:
-            seconds = max(0.0, seconds - (trio.current_time() - started))
+        transport = self._transport if self._open.is_set() else None
+        if transport is None:  # or nothing has to be waited for, and this would be a tenth of the request's time
+            started = trio.current_time()
+            transport = await self._connected(command, seconds)
+            if seconds is not None:
+                seconds = max(0.0, seconds - (trio.current_time() - started))
         return await self._ask(transport, command, params, seconds, on_response)
 
     async def _connected(self, command: str, seconds: float | None) -> RecordTransport:

@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+_PF_EXITING = 0x4
+
+
 @attrs.frozen
 class ProcessInfo:
     """One process, at one moment."""
@@ -32,6 +35,8 @@ class ProcessInfo:
     """One letter, as in ``ps``: ``Z`` is a zombie."""
     started: int
     """Its start time in clock ticks since boot. With the pid it names one process for ever: pids are reused."""
+    exiting: bool = False
+    """Whether its first thread is on its way out. It closes its descriptors before its children get a new parent."""
 
     @property
     def alive(self) -> bool:
@@ -49,7 +54,12 @@ def read_process(pid: int) -> ProcessInfo | None:
     # The second field is the command in parentheses, which may itself contain anything.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return ProcessInfo(
-        pid=pid, ppid=int(fields[1]), session=int(fields[3]), state=fields[0].decode(), started=int(fields[19])
+        pid=pid,
+        ppid=int(fields[1]),
+        session=int(fields[3]),
+        state=fields[0].decode(),
+        started=int(fields[19]),
+        exiting=bool(int(fields[6]) & _PF_EXITING),
     )
 
 

@@ -49,7 +49,7 @@ def test_a_step_is_never_taken_again(manner: StopManner, taken: StopStep | None)
     assert (step is None) == (taken is KILL), "until the last, there is always a next"
 
 
-@pytest.mark.parametrize(("gentle", "harsh"), [(POLITE, PROMPT), (PROMPT, FORCE), (POLITE, FORCE)])
+@pytest.mark.parametrize(("gentle", "harsh"), [(a, b) for a in StopManner for b in StopManner if a < b])
 @pytest.mark.parametrize("taken", TAKEN)
 def test_a_harsher_manner_is_never_behind(gentle: StopManner, harsh: StopManner, taken: StopStep | None) -> None:
     sooner, later = next_step(harsh, taken), next_step(gentle, taken)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from pi_trio.abc import ExitStatus
-from pi_trio.lifecycle import Exited, InstanceEvent, InstanceState, Ready, Registered, StateChanged
+from pi_trio.lifecycle import (
+    Exited,
+    Health,
+    HealthChanged,
+    InstanceEvent,
+    InstanceState,
+    Ready,
+    Registered,
+    RestartScheduled,
+    StateChanged,
+)
 
 __all__ = ["instance_events"]
 
@@ -28,6 +38,15 @@ instance_events: st.SearchStrategy[InstanceEvent] = st.one_of(
         pid=st.integers(1, 99),
         session_id=st.just("s"),
         start_seconds=_times,
+    ),
+    st.builds(RestartScheduled, _names, _times, incarnation=_incarnations, delay=_times, in_a_row=_incarnations),
+    st.builds(
+        HealthChanged,
+        _names,
+        _times,
+        incarnation=_incarnations,
+        health=st.sampled_from(Health),
+        latency=st.none() | _times,
     ),
     st.builds(Exited, _names, _times, incarnation=_incarnations, status=_statuses, requested=st.booleans()),
 )

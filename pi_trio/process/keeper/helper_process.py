@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import trio
 
+from .control import Identity
+from .helper.kernel import started
 from .helper.messages import encode
 
 __all__ = ["HelperGone", "HelperProcess"]
@@ -50,6 +52,7 @@ class HelperProcess:
             )
             # Our own child, and not waited for: the number is its own.
             self._pidfd = os.pidfd_open(self._process.pid)
+            self.identity = Identity(self._process.pid, started(self._process.pid))
         except BaseException:
             self._sock.close()  # if it was started, this ends it
             raise

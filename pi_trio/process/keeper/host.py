@@ -16,7 +16,7 @@ from ..pipes import FdReceivePipe, FdSendPipe
 from ..run_id import RunOwner
 from ..stamp import make_stamp
 from .available import keeper_available
-from .control import Control
+from .control import Control, Identity
 from .helper.messages import as_text
 from .helper_process import HelperGone, HelperProcess
 from .orphans import reaping_orphans
@@ -99,7 +99,7 @@ class KeeperHost(ProcessHost):
             finally:
                 for fd in theirs:
                     os.close(fd)
-            await self._start_agent(command, start, connections)
+            await self._start_agent(command, start, connections.control, helper.identity)
         except BaseException:
             connections.close()
             raise
@@ -107,7 +107,14 @@ class KeeperHost(ProcessHost):
         control = connections.control
         assert control.agent is not None
         assert control.keeper is not None
-        return KeeperTree(self._roster, control.agent, control.keeper, connections, command.marker)
+        return KeeperTree(
+            self._roster,
+            connections,
+            command.marker,
+            agent=control.agent,
+            keeper=control.keeper,
+            helper=helper.identity,
+        )
 
     def _living_helper(self) -> HelperProcess:
         if self._closed:
@@ -118,12 +125,13 @@ class KeeperHost(ProcessHost):
             self._roster.irregular = True
         if self._helper is None:
             self._helper = HelperProcess()
-            self._roster.helper = self._helper.pid
+            self._roster.helper = self._helper.identity
         return self._helper
 
-    async def _start_agent(self, command: ProcessCommand, start: dict[str, Any], connections: Connections) -> None:
+    async def _start_agent(
+        self, command: ProcessCommand, start: dict[str, Any], control: Control, helper: Identity
+    ) -> None:
         """Returns when the agent runs; else it raises, and nothing is left of the attempt."""
-        control = connections.control
         asked = False
         try:
             with trio.move_on_after(_AGENT_START_TIMEOUT) as patience:
@@ -132,7 +140,7 @@ class KeeperHost(ProcessHost):
                 await control.wait_until(lambda: control.agent is not None or control.refusal is not None)
         finally:
             if control.agent is None and control.refusal is None:
-                await self._abandon(command, control, asked=asked)
+                await self._abandon(command, control, helper, asked=asked)
             if control.keeper is not None:
                 self._roster.enter_keeper(control.keeper, command.grace_timeout)
         if patience.cancelled_caught:
@@ -142,7 +150,7 @@ class KeeperHost(ProcessHost):
         if (refusal := control.refused(command.argv[0], command.cwd)) is not None:
             raise refusal
 
-    async def _abandon(self, command: ProcessCommand, control: Control, *, asked: bool) -> None:
+    async def _abandon(self, command: ProcessCommand, control: Control, helper: Identity, *, asked: bool) -> None:
         """End whatever the keeper has started, or is about to."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _ABANDON_TIMEOUT):
             if asked:
@@ -150,11 +158,11 @@ class KeeperHost(ProcessHost):
             control.hang_up()
             await control.wait_until(lambda: control.empty)
             if control.lost:
-                await self._roster.end_orphans(dict(command.marker), control.agent)
+                await self._roster.take_over(command.marker, control.agent, control.keeper, helper)
 
     async def _open(self) -> None:
         self._helper = HelperProcess()
-        self._roster.helper = self._helper.pid
+        self._roster.helper = self._helper.identity
         with trio.move_on_after(_HELPER_START_TIMEOUT) as patience:
             await self._helper.wait_ready()
         if patience.cancelled_caught:

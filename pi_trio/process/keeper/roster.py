@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Mapping
 
 import attrs
 import trio
@@ -46,8 +47,8 @@ class Roster:
     def __init__(self, stamp: int | None) -> None:
         self.stamp = stamp
         """What every agent is stamped with."""
-        self.helper: int | None = None
-        """The pid of the helper. Our child, not waited for: the number is its own."""
+        self.helper: Identity | None = None
+        """The helper. Our child, not waited for."""
         self.irregular = False
         """Whether a helper died, so that processes may be left which nobody told us about."""
         self._keepers: dict[Identity, float] = {}
@@ -87,9 +88,24 @@ class Roster:
         """The pids of those who look after trees: these are theirs."""
         self._forget_dead_keepers()
         living = {keeper.pid for keeper in self._keepers}
-        return living if self.helper is None else living | {self.helper}
+        return living if self.helper is None else living | {self.helper.pid}
 
-    async def end_orphans(self, marker: dict[str, str], agent: Identity | None = None) -> None:
+    async def take_over(
+        self, marker: Mapping[str, str], agent: Identity | None, keeper: Identity | None, helper: Identity
+    ) -> None:
+        """End a tree whose control socket ended without a last word. To be bounded by the caller.
+
+        That socket was closed by a keeper and a helper on their way out. Their children are theirs until they
+        are all gone, so this waits for that first.
+        """
+        for guardian in (keeper, helper):
+            if guardian is not None and not _is_up(guardian):
+                self.irregular = True
+                await self.outlive(guardian, _END_TIMEOUT)
+        if not _is_up(helper):  # else it never came to a keeper
+            await self.end_orphans(marker, agent)
+
+    async def end_orphans(self, marker: Mapping[str, str], agent: Identity | None = None) -> None:
         """Kill and reap what has no keeper any more, until nothing is left. To be bounded by the caller.
 
         Args:
@@ -143,6 +159,11 @@ class Roster:
             finally:
                 os.close(pidfd)
         self._forget_dead_keepers()
+
+
+def _is_up(identity: Identity) -> bool:
+    info = _read(identity)
+    return info is not None and info.alive and not info.exiting
 
 
 def _read(identity: Identity) -> ProcessInfo | None:

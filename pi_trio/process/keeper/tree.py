@@ -19,18 +19,27 @@ class KeeperTree(ProcessTree):
 
     Args:
         roster: of the host.
+        connections: to the agent and its keeper. Owned from here on.
+        marker: variables that the agent was given in its environment.
         agent: the root of the tree.
         keeper: its keeper.
-        connections: to both. Owned from here on.
-        marker: variables that the agent was given in its environment.
+        helper: the one that forked the keeper.
     """
 
     def __init__(
-        self, roster: Roster, agent: Identity, keeper: Identity, connections: Connections, marker: Mapping[str, str]
+        self,
+        roster: Roster,
+        connections: Connections,
+        marker: Mapping[str, str],
+        *,
+        agent: Identity,
+        keeper: Identity,
+        helper: Identity,
     ) -> None:
         self._roster = roster
         self._agent = agent
         self._keeper = keeper
+        self._helper = helper
         self._connections = connections
         self._control = connections.control
         self._marker = dict(marker)
@@ -97,8 +106,7 @@ class KeeperTree(ProcessTree):
         await self._roster.part(self._keeper)
 
     async def _recover(self) -> None:
-        self._roster.irregular = True
-        await self._roster.end_orphans(self._marker, self._agent)
+        await self._roster.take_over(self._marker, self._agent, self._keeper, self._helper)
         self._control.empty = True
 
     def close(self) -> None:
