@@ -31,6 +31,11 @@ class BarePi:
         self._stdin = self._process.stdin
         self._stdout = self._process.stdout
 
+    @property
+    def pid(self) -> int:
+        """The process id of its Pi."""
+        return self._process.pid
+
     def get_state(self) -> dict[str, Any]:
         """One request, one response: nothing else can come."""
         self._stdin.write(b'{"id":"1","type":"get_state"}\n')

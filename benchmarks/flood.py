@@ -18,7 +18,7 @@ from pi_trio.protocol import MessageUpdate
 
 from . import flood_child
 from .comparison import Bar, Comparison, Measure, compare, in_turn
-from .pi import both, open_spec
+from .pi import open_both, open_spec
 
 __all__ = ["FLOOD"]
 
@@ -100,7 +100,7 @@ async def _measure(quick: bool) -> list[Comparison]:
     count = 20_000 if quick else 100_000
     comparisons = []
     with _open_flood(count) as (spec, text):
-        async with both(spec) as (_, instance, _, bare):
+        async with open_both(spec) as (instance, bare):
             for name, read, bar in _READERS:
 
                 async def ours(read: Callable[[PiClient, int], Awaitable[str]] = read) -> float:

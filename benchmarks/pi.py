@@ -6,36 +6,36 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
-from pi_trio import Instance, InstanceSpec, Runtime, open_runtime
-from pi_trio.launch import PiInstall, find_pi
+from pi_trio import Instance, InstanceSpec, open_runtime
+from pi_trio.launch import find_pi
 
 from .bare import BarePi
+from .placement import placed
 
-__all__ = ["both", "open_spec"]
+__all__ = ["open_both", "open_spec"]
 
 
 @contextmanager
-def open_spec(pi: Path | None = None) -> Iterator[InstanceSpec]:
-    """What ours and the baseline launch alike: no network, no session file, nobody's configuration.
-
-    Named by ``pi``, or the Pi that ``PI_TRIO_PI`` names or that is installed.
-    """
+def open_spec() -> Iterator[InstanceSpec]:
+    """What ours and the baseline launch alike: no network, no session file, nobody's configuration."""
     with tempfile.TemporaryDirectory(prefix="pi-trio-benchmark-") as folder:
         os.mkdir(agent_folder := os.path.join(folder, "agent"))
         env = {"PI_CODING_AGENT_DIR": agent_folder, "PI_OFFLINE": "1", "PI_TELEMETRY": "0"}
-        yield InstanceSpec(pi=pi, cwd=folder, env=env, ephemeral=True)
+        yield InstanceSpec(cwd=folder, env=env, ephemeral=True)
 
 
 @asynccontextmanager
-async def both(spec: InstanceSpec) -> AsyncIterator[tuple[Runtime, Instance, PiInstall, BarePi]]:
-    """Two Pis side by side, both ready: one of ours and a bare one."""
+async def open_both(spec: InstanceSpec, *, apart: bool = True) -> AsyncIterator[tuple[Instance, BarePi]]:
+    """Two Pis side by side, both ready: one of ours and a bare one. See :func:`placed` for ``apart``."""
     install = await find_pi(spec.pi)
     bare = BarePi(install, spec)
     try:
         bare.get_state()
         async with open_runtime() as runtime:
-            yield runtime, await runtime.spawn(spec), install, bare
+            instance = await runtime.spawn(spec)
+            assert instance.pid is not None
+            with placed((instance.pid, bare.pid), apart=apart):
+                yield instance, bare
     finally:
         bare.close()

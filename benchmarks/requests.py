@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import trio
 
 from .comparison import Bar, Comparison, Measure, compare, in_turn, percentile
-from .pi import both, open_spec
+from .pi import open_both, open_spec
 
 __all__ = ["IN_FLIGHT", "ROUND_TRIP"]
 
@@ -20,22 +21,22 @@ _IN_FLIGHT = 32
 _WARM_UP = 3000
 
 
-async def _round_trip(quick: bool) -> list[Comparison]:
+async def _round_trips(quick: bool, *, apart: bool) -> tuple[Sequence[list[float]], Sequence[list[float]]]:
+    """Blocks of round trips in microseconds, ours and the baseline's."""
     block = 200
-    mine_all: list[list[float]] = []
-    theirs_all: list[list[float]] = []
+    mine: list[list[float]] = []
+    theirs: list[list[float]] = []
     with open_spec() as spec:
-        async with both(spec) as (_, instance, _, bare):
-            client = instance.client
+        async with open_both(spec, apart=apart) as (instance, bare):
 
             async def ours() -> float:
                 took = []
                 for _ in range(block):
                     began = perf_counter()
-                    await client.get_state()
+                    await instance.client.get_state()
                     took.append((perf_counter() - began) * 1e6)
-                mine_all.append(took)
-                return percentile(took, 50)
+                mine.append(took)
+                return sum(took)
 
             def baseline() -> float:
                 took = []
@@ -43,30 +44,37 @@ async def _round_trip(quick: bool) -> list[Comparison]:
                     began = perf_counter()
                     bare.get_state()
                     took.append((perf_counter() - began) * 1e6)
-                theirs_all.append(took)
-                return percentile(took, 50)
+                theirs.append(took)
+                return sum(took)
 
-            await in_turn(_WARM_UP // block, ours, baseline)
-            mine_all.clear()
-            theirs_all.clear()
-            mine, theirs = await in_turn(10 if quick else 50, ours, baseline)
-    tails, their_tails = ([percentile(took, 99) for took in blocks] for blocks in (mine_all, theirs_all))
+            warm_up, rounds = _WARM_UP // block, 10 if quick else 50
+            await in_turn(warm_up + rounds, ours, baseline)
+    return mine[-rounds:], theirs[-rounds:]
+
+
+async def _round_trip(quick: bool) -> list[Comparison]:
+    mine, theirs = await _round_trips(quick, apart=True)
+    mine_on_one, theirs_on_one = await _round_trips(quick, apart=False)
     return [
-        compare("get_state round trip, p50", "us", mine, theirs, _ROUND_TRIP_BAR),
-        compare("get_state round trip, p99", "us", tails, their_tails),
+        compare("get_state round trip, p50", "us", _at(50, mine), _at(50, theirs), _ROUND_TRIP_BAR),
+        compare("get_state round trip, p99", "us", _at(99, mine), _at(99, theirs)),
+        compare("get_state round trip on one CPU, p50", "us", _at(50, mine_on_one), _at(50, theirs_on_one)),
     ]
+
+
+def _at(percent: float, blocks: Sequence[list[float]]) -> list[float]:
+    return [percentile(block, percent) for block in blocks]
 
 
 async def _in_flight(quick: bool) -> list[Comparison]:
     repeats = 20
     requests = repeats * _IN_FLIGHT
     with open_spec() as spec:
-        async with both(spec) as (_, instance, _, bare):
-            client = instance.client
+        async with open_both(spec) as (instance, bare):
 
             async def ask() -> None:
                 for _ in range(repeats):
-                    await client.get_state()
+                    await instance.client.get_state()
 
             async def ours() -> float:
                 began = perf_counter()

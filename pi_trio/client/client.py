@@ -50,18 +50,6 @@ _RUN_CAPACITY = 4096
 _ABORT_TIMEOUT = 5.0
 
 
-# From here on it pays to ask first whether there is anything to route at all.
-_MANY = 8
-
-
-def _only_events(records: Sequence[Record | MalformedRecord]) -> bool:
-    """Whether none of them means something to the client: what is left of routing in a flood."""
-    try:
-        return _ROUTED.isdisjoint({record["type"] for record in records})  # type: ignore[index]
-    except (KeyError, TypeError):
-        return False  # one has no type, or is malformed
-
-
 class _Unset:
     """The type of a time-out that was not given: the client's default applies."""
 
@@ -223,9 +211,6 @@ class PiClient:
         return self._why_closed() if self._why_closed else ConnectionClosed(f"{self._name or 'Pi'} is not connected")
 
     def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
-        if len(records) >= _MANY and _only_events(records):
-            self._events.publish(records)
-            return
         events: list[Record | MalformedRecord] = []
         for record in records:
             if type(record) is dict:
@@ -239,7 +224,8 @@ class PiClient:
                     elif kind == "extension_ui_request":
                         self._answer_dialog(record)
             events.append(record)
-        self._events.publish(events)
+        if events:
+            self._events.publish(events)
 
     def _take_response(self, record: Record, before: list[Record | MalformedRecord]) -> bool:
         """Resolve a response, with the events that came before it published first. False: it is an event too."""
@@ -283,7 +269,7 @@ class PiClient:
         """
         seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
         transport = self._transport if self._open.is_set() else None
-        if transport is None:  # or nothing has to be waited for, and this would be a tenth of the request's time
+        if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
             started = trio.current_time()
             transport = await self._connected(command, seconds)
             if seconds is not None:

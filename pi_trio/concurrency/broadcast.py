@@ -104,8 +104,8 @@ class Subscription(Generic[T]):
             self._wake()
 
     def clear(self) -> int:
-        """Drop what is buffered; return how many items that was."""
-        dropped = len(self._buffer)
+        """Drop what is buffered; return how many items are lost, with those that were lost before."""
+        dropped, self._missed = len(self._buffer) + self._missed, 0
         self._buffer.clear()
         self._broadcast._drained()
         return dropped

@@ -19,10 +19,6 @@ Record: TypeAlias = dict[str, Any]
 """One JSON object, as it came."""
 
 
-# What a batch of values has for types when all of them are records.
-_ONLY_DICT = frozenset({dict})
-
-
 def decode_line(line: bytes) -> Record | MalformedRecord:
     """Decode one line (without its line end). Never raises."""
     try:
@@ -80,11 +76,14 @@ class RecordDecoder:
         """Take the next bytes; return the records they complete. Blank lines are no records."""
         lines = self._lines.feed(data)
         try:
-            # No Python code per line: two thirds of the time that a loop with decode_line takes.
+            # All at once: a tenth less than decode_line on each, for nearly always all of them are records.
             values = list(map(orjson.loads, lines))  # type: ignore[arg-type]  # refuses a MalformedRecord, too
         except orjson.JSONDecodeError:
             return self._one_by_one(lines)
-        return values if set(map(type, values)) <= _ONLY_DICT else self._one_by_one(lines)
+        for value in values:
+            if type(value) is not dict:
+                return self._one_by_one(lines)
+        return values
 
     def _one_by_one(self, lines: list[bytes | MalformedRecord]) -> list[Record | MalformedRecord]:
         """What :meth:`feed` returns for lines that are not all of them records."""

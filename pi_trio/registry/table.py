@@ -7,7 +7,17 @@ from collections.abc import Mapping
 import attrs
 
 from ..abc import ExitStatus
-from ..lifecycle import Exited, InstanceEvent, InstanceState, Ready, Registered, StateChanged
+from ..lifecycle import (
+    Exited,
+    Health,
+    HealthChanged,
+    InstanceEvent,
+    InstanceState,
+    Ready,
+    Registered,
+    RestartScheduled,
+    StateChanged,
+)
 
 __all__ = ["Entry", "fold"]
 
@@ -21,10 +31,13 @@ class Entry:
     model: str | None
     cwd: str
     state: InstanceState = InstanceState.STARTING
+    health: Health = Health.UNKNOWN
     incarnation: int = 0
     pid: int | None = None
     session_id: str | None = None
     exit_status: ExitStatus | None = None
+    restart_at: float | None = None
+    """When its next process is due, on the Trio clock, while it is backing off."""
     reason: str = ""
     """Why it is in its state."""
     since: float = 0.0
@@ -41,10 +54,19 @@ def fold(table: Mapping[str, Entry], event: InstanceEvent) -> dict[str, Entry]:
         return dict(table)
     if isinstance(event, StateChanged):
         entry = attrs.evolve(
-            entry, state=event.state, incarnation=event.incarnation, reason=event.reason, since=event.at
+            entry,
+            state=event.state,
+            incarnation=event.incarnation,
+            restart_at=None,
+            reason=event.reason,
+            since=event.at,
         )
     elif isinstance(event, Ready):
         entry = attrs.evolve(entry, pid=event.pid, session_id=event.session_id)
     elif isinstance(event, Exited):
         entry = attrs.evolve(entry, pid=None, exit_status=event.status)
+    elif isinstance(event, HealthChanged):
+        entry = attrs.evolve(entry, health=event.health)
+    elif isinstance(event, RestartScheduled):
+        entry = attrs.evolve(entry, restart_at=event.at + event.delay)
     return {**table, name: entry}

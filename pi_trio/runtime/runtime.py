@@ -33,6 +33,9 @@ from ..supervisor import (
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
+# Instances that are over are kept for their logs, up to a megabyte each; a runtime may live for weeks.
+_REMEMBERED = 256
+
 
 @attrs.frozen
 class RuntimeStatistics:
@@ -43,7 +46,7 @@ class RuntimeStatistics:
     failed_starts: int
     """Of these, how many never became ready."""
     by_state: Mapping[InstanceState, int]
-    """How many instances are in each state now; those that are gone are counted too."""
+    """How many of the instances that :meth:`Runtime.list` shows are in each state now."""
     uptime: float
     """Seconds since the runtime was opened."""
 
@@ -124,6 +127,7 @@ class Runtime:
                 kin=Kin() if tree is None else tree,  # an empty tree is false
             ),
         )
+        self._forget_the_oldest()
         self._supervisors[name] = supervisor
         self._instances[name] = instance = Instance(supervisor)
         self._spawned += 1
@@ -205,6 +209,11 @@ class Runtime:
         if self._count_alive() >= self._max_instances:
             raise MaxInstancesError(self._max_instances)
 
+    def _forget_the_oldest(self) -> None:
+        over = [name for name, supervisor in self._supervisors.items() if supervisor.state in TERMINAL]
+        for name in over[: max(0, len(over) - _REMEMBERED)]:
+            del self._supervisors[name], self._instances[name]
+
     def _next_id(self) -> str:
         while True:
             self._last_number += 1
@@ -213,10 +222,10 @@ class Runtime:
                 return name
 
     def get(self, instance_id: str) -> Instance:
-        """The instance with this id, running or over.
+        """The instance with this id, running, or one of the last 256 that are over.
 
         Raises:
-            InstanceNotFound: there never was one.
+            InstanceNotFound: there is none.
         """
         try:
             return self._instances[instance_id]
@@ -224,7 +233,10 @@ class Runtime:
             raise InstanceNotFound(instance_id, known=tuple(self._instances)) from None
 
     def list(self, *, state: InstanceState | None = None) -> tuple[Instance, ...]:
-        """The instances in the order they were spawned; with ``state``, those that are in it now."""
+        """The instances in the order they were spawned, the last 256 that are over among them.
+
+        With ``state``, only those that are in it now.
+        """
         return tuple(each for each in self._instances.values() if state is None or each.state is state)
 
     def status(self, instance_id: str) -> InstanceStatus:

@@ -153,8 +153,10 @@ class Incarnation:
         return ending
 
     async def _release_when_up(self, starts: trio.CapacityLimiter) -> None:
-        await self._up.wait()
-        starts.release_on_behalf_of(self)
+        try:
+            await self._up.wait()
+        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too
+            starts.release_on_behalf_of(self)
 
     async def _own(self, tree: ProcessTree) -> Ending:
         transport = PipeTransport(

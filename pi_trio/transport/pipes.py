@@ -18,7 +18,7 @@ _MAX_QUEUED_BYTES = 64 * 1024 * 1024
 # How much is decoded before the readers have their turn. The records of a whole pipe (64 KiB) at once are so
 # many objects that Python's garbage collector goes through the whole heap again and again, which took a fifth
 # of a flood's time; much less, and the task switches take it.
-_BYTES_PER_BATCH = 32 * 1024
+_BYTES_PER_BATCH = 24 * 1024
 
 # The default capacity of a Linux pipe: more would not fit anyway.
 _BYTES_PER_WRITE = 64 * 1024
@@ -29,7 +29,7 @@ class PipeTransport(RecordTransport):
 
     A record is written at once, without a task switch, unless another was and nothing came back yet: then
     there are many under way, and they are queued for :meth:`run_sender`, which writes them together (each
-    write of its own wakes Pi up, and with 32 requests under way that took half of their time). What the pipe
+    write of its own wakes Pi up, and with 32 requests under way that took a third of our time). What the pipe
     does not take is queued, too: that task is the only one that waits, so nothing is ever written between
     the two halves of a record. When it is cancelled with something in the queue, the transport is broken, and
     says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.

@@ -18,6 +18,9 @@ __all__ = ["CHECKS", "Check", "owned", "read_all", "shell"]
 
 Check = Callable[[ProcessHost, Path], Awaitable[None]]
 
+# After that, a host that does not end what it was told to has failed already, or will.
+_END_TIMEOUT = 10.0
+
 CHECKS: list[Check] = []
 """All of them. Each gets a host, and a folder of its own."""
 
@@ -41,7 +44,7 @@ async def owned(host: ProcessHost, command: ProcessCommand) -> AsyncIterator[Pro
         yield tree
     finally:
         tree.kill_tree()
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(_END_TIMEOUT, shield=True):
             await tree.wait_empty()
         tree.close()
 

@@ -10,7 +10,7 @@ import trio
 
 import pi_trio
 from pi_trio import InstanceSpec, open_runtime
-from tests.attacks.cells import IGNORE_SIGTERM
+from tests.process.attacks.cells import IGNORE_SIGTERM
 
 
 async def main(plan: dict[str, Any]) -> None:

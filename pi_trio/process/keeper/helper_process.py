@@ -29,7 +29,7 @@ _KILL_TIMEOUT = 5.0
 
 
 class HelperGone(Exception):
-    """The helper died before it could take a request: nothing was started."""
+    """The helper, or the keeper, died before it could start anything."""
 
 
 class HelperProcess:

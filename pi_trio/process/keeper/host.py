@@ -68,7 +68,7 @@ class KeeperHost(ProcessHost):
                 return await self._spawn(command, start)
             except HelperGone:
                 continue
-        raise OSError(errno.ECHILD, "the helper for agents, or the keeper, died while it started one")
+        raise OSError(errno.ECHILD, "the helper for agents, or a keeper, died while it started one")
 
     def _start_message(self, command: ProcessCommand) -> dict[str, Any]:
         env = {**command.env, **command.marker}
@@ -145,10 +145,10 @@ class KeeperHost(ProcessHost):
                 self._roster.enter_keeper(control.keeper, command.grace_timeout)
         if patience.cancelled_caught:
             raise OSError(errno.ETIMEDOUT, f"the program did not start within {_AGENT_START_TIMEOUT:g} s")
-        if control.lost and control.agent is None:
-            raise HelperGone
         if (refusal := control.refused(command.argv[0], command.cwd)) is not None:
             raise refusal
+        if control.agent is None:
+            raise HelperGone
 
     async def _abandon(self, command: ProcessCommand, control: Control, helper: Identity, *, asked: bool) -> None:
         """End whatever the keeper has started, or is about to."""
@@ -172,12 +172,13 @@ class KeeperHost(ProcessHost):
         """End what is left, in order if it can be. Bounded: by the longest grace period and fixed time-outs."""
         self._closed = True
         patience = self._roster.longest_grace + _CLOSE_TIMEOUT
+        deadline = trio.current_time() + patience
         self._roster.close_all()
         if self._helper is not None:
             in_order = await self._helper.aclose(patience)
             self._helper = self._roster.helper = None
             self._roster.irregular |= not in_order
-        await self._roster.outlive_keepers(patience)  # those of helpers that were killed
+        await self._roster.outlive_keepers(deadline - trio.current_time())  # those of helpers that were killed
         if self._roster.irregular:
             with trio.move_on_after(_SWEEP_TIMEOUT):
                 await self._roster.end_orphans({})

@@ -82,7 +82,8 @@ class KeeperTree(ProcessTree):
         """Have the keeper kill everything. It does not rest until that is done."""
         if not self._control.empty:
             self._control.send_kill()
-            signal_exactly(self._keeper.pid, self._keeper.started, signals.SIGCONT)  # should somebody have stopped it
+            for guardian in (self._keeper, self._helper):  # should somebody have stopped them
+                signal_exactly(guardian.pid, guardian.started, signals.SIGCONT)
 
     async def wait_exit(self) -> ExitStatus:
         """Wait for the agent to end.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ import trio.testing
 from pi_trio.abc import ExitStatus, ProcessCommand, ProcessTree
 from pi_trio.process.keeper import available, helper_process, keeper_available, open_keeper_host
 from pi_trio.process.keeper.control import Control
-from pi_trio.process.keeper.helper.kernel import is_subreaper, set_subreaper
+from pi_trio.process.keeper.helper.kernel import children, is_subreaper, set_subreaper
 from pi_trio.process.keeper.host import KeeperHost
 from pi_trio.process.keeper.tree import KeeperTree
 from tests.process.conformance import owned, read_all, shell
@@ -178,6 +179,29 @@ def test_a_helper_that_dies_over_a_request_is_replaced(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_keeper_that_is_killed_before_it_starts_anything_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Control.send
+
+    async def main() -> None:
+        async with open_keeper_host() as host:
+
+            async def kill_then_send(control: Control, message: dict[str, Any]) -> None:
+                monkeypatch.undo()
+                assert host._helper is not None
+                helper = host._helper.pid
+                await until(lambda: children(helper))
+                (keeper,) = children(helper)
+                os.kill(keeper, signal.SIGKILL)
+                await until(lambda: not children(helper))
+                await send(control, message)
+
+            monkeypatch.setattr(Control, "send", kill_then_send)
+            async with owned(host, shell("exit 4")) as tree:
+                assert await tree.wait_exit() == ExitStatus(code=4)
+
+    run(main)
+
+
 def test_a_helper_that_dies_again_and_again_is_an_oserror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import os; os.kill(os.getpid(), 9)\n")
@@ -204,6 +228,21 @@ def test_a_helper_that_cannot_start_is_an_oserror(monkeypatch: pytest.MonkeyPatc
         run(main)
     assert descriptors() == before
     assert not is_subreaper()
+
+
+@pytest.mark.parametrize("helper_too", [False, True])
+def test_the_status_is_the_agents_own_even_if_the_keeper_never_saw_it(helper_too: bool) -> None:
+    async def main() -> None:
+        async with open_keeper_host() as host, owned(host, shell("read x; exit 7")) as tree:
+            os.kill(keeper_of(tree), signal.SIGSTOP)
+            tree.stdin.write_nowait(b"\n")
+            await until(lambda: not is_alive(tree.pid))
+            if helper_too:
+                await kill_helper(host)
+            os.kill(keeper_of(tree), signal.SIGKILL)
+            assert await tree.wait_exit() == ExitStatus(code=7)
+
+    run(main)
 
 
 def test_many_at_once() -> None:

@@ -124,6 +124,13 @@ async def stop_keepers_then_kill(host: KeeperHost, trees: Sequence[KeeperTree]) 
     await kill_tree(host, trees)
 
 
+async def stop_helper_then_kill_keepers(host: KeeperHost, trees: Sequence[KeeperTree]) -> None:
+    assert host._helper is not None
+    os.kill(host._helper.pid, signal.SIGSTOP)
+    await kill_keepers(host, trees)
+    await kill_tree(host, trees)
+
+
 End = Callable[[KeeperHost, Sequence[KeeperTree]], Awaitable[None]]
 ENDS: list[End] = [
     kill_tree,
@@ -132,6 +139,7 @@ ENDS: list[End] = [
     kill_helper_then_keepers,
     kill_keepers_and_helper,
     stop_keepers_then_kill,
+    stop_helper_then_kill_keepers,
 ]
 
 
@@ -171,7 +179,9 @@ def test_an_agents_own_end_takes_the_tree_with_it(fate: str) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("how", ["trees closed", "host closed", "exception", "cancelled", "helper killed"])
+@pytest.mark.parametrize(
+    "how", ["trees closed", "host closed", "exception", "cancelled", "helper killed", "all killed"]
+)
 def test_a_host_that_is_left_leaves_nothing(how: str) -> None:
     started = cases()
 
@@ -192,6 +202,8 @@ def test_a_host_that_is_left_leaves_nothing(how: str) -> None:
                 await trio.sleep_forever()
             elif how == "helper killed":
                 await kill_helper(host)
+            elif how == "all killed":
+                await kill_helper_then_keepers(host, trees)
 
     run(main)
     assert left_of(started) == {}

@@ -30,6 +30,10 @@ _SWEEP_TIMEOUT = 5.0
 # Between two looks at orphans that were killed; see the keeper's.
 _LOOK = 0.01
 
+# How many of their statuses are kept. One message has to hold them, and a socket the message; the agent, whose
+# status is the one that matters, was its keeper's first child, and is reaped first.
+_EXITS = 1000
+
 _PACKET_BYTES = 4096
 _DESCRIPTORS = 4
 _DESCRIPTOR = struct.Struct("i")
@@ -155,7 +159,8 @@ class Helper:
             count += 1
             kept = self._keepers.pop(pid, None)
             if kept is None:
-                self._exits[pid] = os.waitstatus_to_exitcode(status)
+                if len(self._exits) < _EXITS:
+                    self._exits[pid] = os.waitstatus_to_exitcode(status)
             elif status == 0:
                 kept.control.close()
             else:

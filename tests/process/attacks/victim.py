@@ -1,4 +1,4 @@
-"""A program with a runtime full of Pis under attack; run by the tests as ``python -m tests.attacks.victim``.
+"""A program with a runtime full of Pis under attack; run by the tests as ``python -m tests.process.attacks.victim``.
 
 It reads its plan (JSON, one line) on stdin, starts one instance for every cell, lets each start its tools, hurts
 each Pi as its cell says, writes a line with the pids that the test needs, and then ends as it is told on stdin:
@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from pi_trio import ClientError, Instance, InstanceSpec, RestartType, Runtime, open_runtime
-from tests.attacks.cells import IGNORE_SIGTERM, TOOLS, Cell, token_of
+from tests.process.attacks.cells import IGNORE_SIGTERM, TOOLS, Cell, token_of
 from tests.support import until, written
 
 

@@ -25,10 +25,10 @@ from pi_trio.launch import PiInstall
 from pi_trio.process import list_processes, marked, sweep_dead_runs
 from pi_trio.process.procfs import read_process
 from pi_trio.testing import open_model_server
-from tests.attacks.cells import ALL
+from tests.process.attacks.cells import ALL
 from tests.support import run
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 # From the end to the last process gone: the victim's own grace periods, on a machine that is busy. Not a
 # measure: it is what the test waits before it says that something is left.
@@ -98,7 +98,7 @@ async def victim(pi: PiInstall, folder: Path) -> AsyncIterator[Victim]:
             "cells": [attrs.astuple(cell) for cell in ALL],
         }
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "tests.attacks.victim"],
+            [sys.executable, "-m", "tests.process.attacks.victim"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
