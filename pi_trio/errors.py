@@ -73,23 +73,25 @@ class PiTrioError(Exception):
 class SetupError(PiTrioError):
     """Something that has to be installed is missing or unfit; the message names the command that mends it."""
 
+    mend: str = ""
+    """The command that mends it."""
+
 
 class PiNotFound(SetupError):
     """No Pi where it was looked for (``searched``: the places, in order)."""
 
-    def __init__(self, message: str, *, searched: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, mend: str, searched: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{message}; mend it with: {mend}")
+        self.mend = mend
         self.searched = searched
 
 
 class PiTooOld(SetupError):
     """A Pi was found, but its version is older than the oldest that is supported."""
 
-    def __init__(self, *, path: Path, version: str, minimum: str) -> None:
-        super().__init__(
-            f"Pi {version} at {path} is older than {minimum}, the oldest supported; "
-            "update it, or run 'pitrio setup' and unset PI_TRIO_PI"
-        )
+    def __init__(self, *, path: Path, version: str, minimum: str, mend: str) -> None:
+        super().__init__(f"Pi {version} at {path} is older than {minimum}, the oldest supported; mend it with: {mend}")
+        self.mend = mend
         self.path = path
         self.version = version
         self.minimum = minimum
@@ -98,8 +100,9 @@ class PiTooOld(SetupError):
 class NodeNotFound(SetupError):
     """No Node.js that is new enough for Pi (``found``: what was there instead)."""
 
-    def __init__(self, message: str, *, found: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, mend: str, found: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{message}; mend it with: {mend}")
+        self.mend = mend
         self.found = found
 
 

@@ -28,7 +28,7 @@ def bash(command: str) -> bytes:
     return json.dumps({"id": "1", "type": "bash", "command": command}).encode() + b"\n"
 
 
-def running(plan: dict[str, Any], pid: int) -> None:
+def running(plan: dict[str, Any], pid: int | None) -> None:
     """Say so when the tool runs."""
     while not Path(plan["tool"]).exists():
         time.sleep(0.01)

@@ -48,6 +48,8 @@ async def demo_command() -> int:
             try:
                 await find_pi()
             except (PiNotFound, NodeNotFound) as error:
+                if error.mend.startswith("unset"):
+                    raise  # what is named in the environment comes first, whatever is installed
                 console.print(f"{escape(str(error))}\n[bold]Doing that now (once):[/]", soft_wrap=True)
                 await set_up(Console(stderr=True))
             code = await _demo(console)

@@ -22,6 +22,10 @@ from .exits import OK, SETUP
 __all__ = ["Finding", "doctor_command", "examine"]
 
 
+# npm comes with Node.js.
+_FALLBACK = "pip install 'pi-trio[pi]'"
+
+
 @attrs.frozen
 class Finding:
     """One thing that was looked at."""
@@ -33,11 +37,11 @@ class Finding:
     """The command that mends it."""
 
 
-async def _check(what: str, look: Callable[[], Awaitable[str]], mend: str) -> Finding:
+async def _check(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
     try:
         return Finding(what, True, await look())
     except SetupError as error:
-        return Finding(what, False, str(error), mend)
+        return Finding(what, False, str(error).removesuffix(f"; mend it with: {error.mend}"), error.mend or _FALLBACK)
 
 
 async def _node() -> str:
@@ -63,9 +67,9 @@ async def examine() -> list[Finding]:
         Finding("Python", True, f"{platform.python_version()} at {sys.executable}"),
         Finding("system", supported, f"{platform.system()} {platform.release()} {platform.machine()}"),
         Finding("processes", supported, guarantee()),
-        await _check("Node.js", _node, "pip install 'pi-trio[pi]'"),
-        await _check("npm", _npm, "pip install 'pi-trio[pi]'"),
-        await _check("Pi", _pi, "pitrio setup"),
+        await _check("Node.js", _node),
+        await _check("npm", _npm),
+        await _check("Pi", _pi),
         Finding("set up", True, f"{installed_pi(data_home()) or 'nothing'} under {data_home()}"),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -50,5 +51,10 @@ def run_async(task: Callable[[], Awaitable[int]]) -> int:
     except PiTrioError as error:
         complain(str(error))
         return exit_code_of(error)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # whoever read our output is gone: click ends quietly
+        complain(str(error))
+        return FAILED
     except KeyboardInterrupt:
         return 130

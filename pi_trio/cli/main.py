@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from functools import partial
 
@@ -34,6 +35,10 @@ class _WithPiArguments(click.Command):
 @click.version_option(__version__, prog_name="pitrio")
 def main() -> None:
     """Run Pi coding agents, supervised: nothing is left behind."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8, or half a character from a model, is no reason to stop.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command(cls=_WithPiArguments, epilog=_EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
@@ -61,9 +66,12 @@ def run(
 ) -> None:
     """Give a Pi one PROMPT ("-": read it from stdin) and stream its reply.
 
-    The text goes to stdout, what the tools do to stderr. Ctrl-C aborts the run and stops the Pi politely.
+    A prompt that begins with a dash has to come from stdin. The text goes to stdout, what the tools do to
+    stderr. Ctrl-C aborts the run and stops the Pi politely.
     """
     if prompt == "-":
+        if sys.stdin is None:
+            raise click.UsageError("the prompt is to be read from stdin, but stdin is closed")
         try:
             prompt = sys.stdin.buffer.read().decode("utf-8")
         except UnicodeDecodeError as error:

@@ -138,6 +138,9 @@ class PiClient:
         self._run_subscriptions: set[Subscription[Record | MalformedRecord]] = set()
         self._draining = False
         self._agent_starts = 0
+        self._bash_lock = trio.Lock()
+        self.session_id: str | None = None
+        """The session Pi was last known to be in."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -161,7 +164,12 @@ class PiClient:
         """``get_state`` on what is attached, ready or not: for its owner, who wants to know. Raises as `request`."""
         if self._transport is None:
             raise self._gone()
-        return response_data("get_state", await self._ask(self._transport, "get_state", None, timeout, None), State)
+        return self._note(await self._ask(self._transport, "get_state", None, timeout, None))
+
+    def _note(self, data: Any) -> State:
+        state = response_data("get_state", data, State)
+        self.session_id = state.session_id
+        return state
 
     async def serve(self, transport: RecordTransport) -> None:
         """Take in the transport's records until it ends. The one task that reads it."""
@@ -280,7 +288,8 @@ class PiClient:
         """The connection to a Pi that is ready, waited for if need be. No checkpoint when there is one."""
         if not self._open.is_set():
             with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
-                await self._open.wait()
+                while not self._open.is_set():  # one that is gone again makes a new event
+                    await self._open.wait()
             if scope.cancelled_caught:
                 raise RequestTimeout(command, seconds or 0.0)
         if self._transport is None:
@@ -298,7 +307,7 @@ class PiClient:
     ) -> Any:
         pending = self._requests.open(command, on_response, timeout=seconds)
         try:
-            self._send(transport, {"id": pending.id, "type": command, **(params or {})})
+            self._send(transport, {**(params or {}), "id": pending.id, "type": command})
         except BaseException:
             self._requests.forget(pending)
             raise
@@ -320,7 +329,7 @@ class PiClient:
 
     async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
         """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
-        return response_data("get_state", await self.request("get_state", timeout=timeout), State)
+        return self._note(await self.request("get_state", timeout=timeout))
 
     async def get_session_stats(self) -> SessionStats:
         """Counts, tokens and cost of the session. Raises as :meth:`request`."""
@@ -362,25 +371,30 @@ class PiClient:
     ) -> BashResult:
         """Run a shell command in Pi's session. Its output streams as ``bash_execution_update`` events.
 
-        There is no time-out unless one is given. Cancelled or timed out, it has Pi end the command.
+        One at a time: another waits for its turn (Pi can abort only all of them together). There is no time-out
+        unless one is given, in seconds from its turn. Cancelled or timed out, it has Pi end the command.
         Raises as :meth:`request`.
         """
         params: Record = {"command": command}
         if exclude_from_context:
             params["excludeFromContext"] = True
-        try:
-            data = await self.request("bash", params, timeout=timeout)
-        except (trio.Cancelled, RequestTimeout):
-            if self._transport is not None:
+        async with self._bash_lock:
+            transport = await self._connected("bash", timeout)
+            try:
+                data = await self._ask(transport, "bash", params, timeout, None)
+            except (trio.Cancelled, RequestTimeout):
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
-                    self._transport.send_nowait(encode_record({"type": "abort_bash"}))
-            raise
+                    transport.send_nowait(encode_record({"type": "abort_bash"}))
+                raise
         return response_data("bash", data, BashResult)
 
     async def new_session(self, *, parent_session: str | None = None) -> SessionSwitch:
         """Start a fresh session. An extension may refuse (``cancelled``). Raises as :meth:`request`."""
         params: Record = {} if parent_session is None else {"parentSession": parent_session}
-        return response_data("new_session", await self.request("new_session", params), SessionSwitch)
+        switch = response_data("new_session", await self.request("new_session", params), SessionSwitch)
+        if not switch.cancelled:
+            await self.get_state()  # a Pi that takes over has to know which session that is
+        return switch
 
     # --- events and runs -----------------------------------------------------------------------------
 

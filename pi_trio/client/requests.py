@@ -139,7 +139,9 @@ class RequestTable:
         try:
             if pending._on_response is not None:
                 pending._on_response(record)
-        finally:  # what goes wrong in a callback must not leave its request without an outcome
+        except Exception as error:  # whoever waits gets what went wrong: it is theirs
+            pending._finish(None, error)
+        else:
             pending._finish(record)
         return True
 

@@ -40,7 +40,8 @@ async def open_service_nursery(
 
     When the body has returned, ``stop(None)`` is awaited: it has to make every task end, in its own time. When
     the body raised (``trio.Cancelled`` included), or ``stop(None)`` was cancelled, ``stop(error)`` is awaited
-    under a shield: it has to make haste, and to bound its own waiting. Then the tasks are waited for.
+    under a shield: it has to make haste, and to bound its own waiting; a ``KeyboardInterrupt`` meanwhile makes
+    it be called again, with that. Then the tasks are waited for.
 
     What comes out is what the body raised, unchanged. A background task that crashes cancels the body, and
     its exception comes out (in an ``ExceptionGroup`` when there is more than one, or when the body raised
@@ -56,14 +57,7 @@ async def open_service_nursery(
             except BaseException as error:
                 body_error = error
             service.closing = True
-            if body_error is None:
-                try:
-                    await stop(None)
-                except BaseException as error:  # cancelled meanwhile: no more patience
-                    body_error = error
-            if body_error is not None:
-                with trio.CancelScope(shield=True):
-                    await stop(body_error)
+            body_error = await _stop_all(stop, body_error)
     except BaseExceptionGroup as group:
         service_errors = _leaves(group)
     service_errors = [error for error in service_errors if not isinstance(error, trio.Cancelled)]
@@ -76,6 +70,25 @@ async def open_service_nursery(
     if len(service_errors) == 1:
         raise service_errors[0]
     raise BaseExceptionGroup("a background task crashed", service_errors)
+
+
+async def _stop_all(
+    stop: Callable[[BaseException | None], Awaitable[None]], reason: BaseException | None
+) -> BaseException | None:
+    """Call ``stop`` until it is done; return what is to come out in the end, if anything."""
+    if reason is None:
+        try:
+            await stop(None)
+        except BaseException as error:  # cancelled meanwhile: no more patience
+            reason = error
+    while reason is not None:
+        try:
+            with trio.CancelScope(shield=True):
+                await stop(reason)
+            break
+        except KeyboardInterrupt as error:  # Trio raises it in shields, too: somebody is out of patience
+            reason = error
+    return reason
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -15,7 +15,7 @@ from .find import (
     installed_pi,
 )
 from .install import install_node, install_pi, npm_command
-from .spec import THINKING_LEVELS, InstanceSpec
+from .spec import THINKING_LEVELS, InstanceSpec, check_text
 
 __all__ = [
     "DEFAULT_PI_VERSION",
@@ -26,6 +26,7 @@ __all__ = [
     "InstanceSpec",
     "NodeInstall",
     "PiInstall",
+    "check_text",
     "data_home",
     "find_node",
     "find_pi",

@@ -37,8 +37,16 @@ MINIMUM_PI = "0.87.1"
 # Pi's own `engines.node`.
 MINIMUM_NODE = "22.19.0"
 
-_SETUP_HINT = "run 'pitrio setup' to install it"
-_NODE_HINT = "run pip install 'pi-trio[pi]' to get one, or put a newer node on PATH"
+_NODE_MEND = "pip install 'pi-trio[pi]'"
+
+
+def _mend(origin: str) -> str:
+    """The command that mends a Pi that was found in this way: setup alone does not, where another comes first."""
+    return {
+        "setup": "pitrio setup",
+        "PI_TRIO_PI": "unset PI_TRIO_PI && pitrio setup",
+        "PATH": f"npm install -g {PI_PACKAGE}@{DEFAULT_PI_VERSION}",
+    }.get(origin, "pitrio setup, and name no other Pi")
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -106,7 +114,7 @@ async def _ask_node(path: str, origin: str) -> NodeInstall | None:
             answer = await trio.run_process([path, "--version"], capture_stdout=True, capture_stderr=True, check=False)
             if answer.returncode == 0:
                 return NodeInstall(
-                    Path(path), answer.stdout.decode("ascii", "replace").strip().removeprefix("v"), origin
+                    Path(path).absolute(), answer.stdout.decode("ascii", "replace").strip().removeprefix("v"), origin
                 )
     except OSError:
         pass
@@ -126,7 +134,9 @@ async def find_node(environ: Mapping[str, str] | None = None) -> NodeInstall:
         if node is None or not node.new_enough:
             what = "is not a Node.js" if node is None else f"is Node.js {node.version}"
             raise NodeNotFound(
-                f"PI_TRIO_NODE is {named}, which {what}; Pi needs {MINIMUM_NODE} or newer", found=(named,)
+                f"PI_TRIO_NODE is {named}, which {what}; Pi needs {MINIMUM_NODE} or newer",
+                mend=f"unset PI_TRIO_NODE && {_NODE_MEND}",
+                found=(named,),
             )
         return node
     wheel = _wheel_node()
@@ -138,7 +148,7 @@ async def find_node(environ: Mapping[str, str] | None = None) -> NodeInstall:
         return node
     old = tuple(f"{found.version} at {found.path}" for found in (wheel, node) if found is not None)
     there = f"there is only {' and '.join(old)}" if old else "there is none"
-    raise NodeNotFound(f"Pi needs Node.js {MINIMUM_NODE} or newer, but {there}; {_NODE_HINT}", found=old)
+    raise NodeNotFound(f"Pi needs Node.js {MINIMUM_NODE} or newer, but {there}", mend=_NODE_MEND, found=old)
 
 
 def package_of(path: Path) -> tuple[Path, str] | None:
@@ -201,18 +211,31 @@ async def find_pi(named: str | Path | None = None, *, environ: Mapping[str, str]
     environ = os.environ if environ is None else environ
     path, origin, searched = _candidates(named, environ)
     if path is None:
-        raise PiNotFound(f"Pi is not installed (looked at: {', '.join(searched)}); {_SETUP_HINT}", searched=searched)
+        where = ", ".join(searched)
+        raise PiNotFound(f"Pi is not installed (looked at: {where})", mend=_mend("setup"), searched=searched)
+    try:
+        return await _look_at(path, origin, environ)
+    except (OSError, ValueError) as error:
+        raise PiNotFound(f"cannot look at {path}: {error}", mend=_mend(origin), searched=searched) from error
+
+
+async def _look_at(path: Path, origin: str, environ: Mapping[str, str]) -> PiInstall:
+    """What there is at ``path``. Raises as :func:`find_pi`, or :class:`OSError`."""
+
+    def not_found(what: str) -> PiNotFound:
+        return PiNotFound(what, mend=_mend(origin), searched=(str(path),))
+
     if not path.exists():
-        raise PiNotFound(f"there is no Pi at {path}; name another, or {_SETUP_HINT}", searched=searched)
+        raise not_found(f"there is no Pi at {path}")
     package = package_of(path)
     if package is None:
         if path.is_dir() or not os.access(path, os.X_OK):
-            raise PiNotFound(f"{path} is neither Pi's package nor an executable; {_SETUP_HINT}", searched=searched)
+            raise not_found(f"{path} is neither Pi's package nor an executable")
         return PiInstall(path.absolute(), None, origin, None)
     folder, version = package
     if version_key(version) < version_key(MINIMUM_PI):
-        raise PiTooOld(path=path, version=version, minimum=MINIMUM_PI)
+        raise PiTooOld(path=path, version=version, minimum=MINIMUM_PI, mend=_mend(origin))
     script = entry_point(folder)
     if not script.is_file():
-        raise PiNotFound(f"the Pi at {folder} is incomplete: {script} is missing; {_SETUP_HINT}", searched=searched)
+        raise not_found(f"the Pi at {folder} is incomplete: {script} is missing")
     return PiInstall(script, version, origin, await find_node(environ))

@@ -61,10 +61,12 @@ async def install_pi(
                 made.rename(target)
         except OSError as error:
             raise InstallFailed(f"cannot write to {root}: {error}") from error
-    current = root / "current"
-    draft = root / f".current-{os.getpid()}"
-    draft.write_text(version + "\n")
-    draft.replace(current)
+    try:
+        draft = root / f".current-{os.getpid()}"
+        draft.write_text(version + "\n")
+        draft.replace(root / "current")
+    except OSError as error:
+        raise InstallFailed(f"cannot write {root / 'current'}: {error}") from error
     assert installed_pi(home) == package
     return PiInstall(entry_point(package), version, "setup", node)
 

@@ -13,7 +13,7 @@ from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
 from ..protocol import DEFAULT_MAX_RECORD_BYTES
 
-__all__ = ["THINKING_LEVELS", "InstanceSpec"]
+__all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
 
 THINKING_LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -30,9 +30,26 @@ _REFUSED_ARGS = {
 }
 
 
+def check_text(name: str, value: object) -> None:
+    """Refuse what the operating system cannot pass on as an argument or a variable.
+
+    Raises:
+        SpecError: ``value`` is no string, is empty, contains NUL, or has no form in bytes.
+    """
+    if not isinstance(value, str) or not value or not _passable(value):
+        raise SpecError(f"{name} must be a non-empty string without NUL or half surrogate pairs, not {value!r}")
+
+
+def _passable(value: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
 def _text(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
-        raise SpecError(f"{attribute.name} must be a non-empty string, not {value!r}")
+    if value is not None:
+        check_text(attribute.name, value)
 
 
 def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -55,7 +72,7 @@ def _strings(value: Any) -> Any:
 
 def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
     for each in value or ():
-        if not isinstance(each, str) or "\0" in each:
+        if not isinstance(each, str) or not _passable(each):
             raise SpecError(f"{attribute.name} must contain strings without NUL, not {each!r}")
 
 
@@ -84,12 +101,24 @@ def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]
             raise SpecError(f"extra_args must not contain {name}: {_REFUSED_ARGS[name]}")
 
 
+def _without_sessions(args: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments for Pi without those that choose a session: they would contradict ``--session-id``."""
+    kept: list[str] = []
+    rest = iter(args)
+    for each in rest:
+        if each in ("--session", "--fork"):
+            next(rest, None)
+        elif each not in ("--continue", "-c", "--resume", "-r"):
+            kept.append(each)
+    return tuple(kept)
+
+
 def _environment(_instance: Any, _attribute: attrs.Attribute[Any], value: Mapping[object, object]) -> None:
     for name, text in value.items():
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+        if not isinstance(name, str) or not name or "=" in name or not _passable(name):
             raise SpecError(f"env has a name that cannot be one: {name!r}")
-        if text is not None and (not isinstance(text, str) or "\0" in text):
-            raise SpecError(f"env[{name!r}] must be a string without NUL, or None to remove it")
+        if text is not None and (not isinstance(text, str) or not _passable(text)):
+            raise SpecError(f"env[{name!r}] must be a string without NUL or half surrogate pairs, or None to remove it")
 
 
 def _env_names(env: Mapping[str, str | None]) -> str:
@@ -169,9 +198,11 @@ class InstanceSpec:
 
     def continued(self, session_id: str) -> InstanceSpec:
         """The spec for a Pi that takes over from one that had this session."""
-        if self.ephemeral or self.restart_session == "fresh":
-            return attrs.evolve(self, session=None, session_id=None) if self.restart_session == "fresh" else self
-        return attrs.evolve(self, session=None, session_id=session_id)
+        if self.ephemeral:
+            return self
+        following = None if self.restart_session == "fresh" else session_id
+        args = _without_sessions(self.extra_args)
+        return attrs.evolve(self, session=None, session_id=following, extra_args=args)
 
     def arguments(self) -> tuple[str, ...]:
         """The arguments for Pi's real command line, RPC mode first."""

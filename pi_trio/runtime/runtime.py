@@ -13,8 +13,8 @@ import trio
 
 from ..abc import ProcessCommand, ProcessHost
 from ..concurrency import ServiceNursery, open_service_nursery
-from ..errors import InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
-from ..launch import InstanceSpec, PiInstall, find_pi
+from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
+from ..launch import InstanceSpec, PiInstall, check_text, find_pi
 from ..lifecycle import TERMINAL, InstanceState, StopManner
 from ..process import Interruption, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
@@ -106,7 +106,10 @@ class Runtime:
 
     async def _spawn(self, spec: InstanceSpec, id: str | None, tree: SupervisionTree | None) -> Instance:
         self._check_room(id)
-        cwd = os.path.abspath(spec.cwd)
+        try:
+            cwd = os.path.abspath(spec.cwd)
+        except OSError as error:
+            raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
         if not os.path.isdir(cwd):
             raise SpecError(f"cwd is not a folder: {cwd}")
         spec = attrs.evolve(spec, cwd=cwd)
@@ -115,6 +118,7 @@ class Runtime:
         self._check_room(id)  # again: others may have come while this task waited
         name = self._next_id() if id is None else id
         env = spec.environment(os.environ)
+        sender = self._registry.sender()
         supervisor = Supervisor(
             instance_id=name,
             spec=spec,
@@ -122,23 +126,24 @@ class Runtime:
             surroundings=Surroundings(
                 host=self._host,
                 command=self._command_for(self._pis[spec.pi], name, env),
-                publish=(sender := self._registry.sender()).send_nowait,
+                publish=sender.send_nowait,
                 starts=self._starts,
                 kin=Kin() if tree is None else tree,  # an empty tree is false
             ),
         )
+
+        async def supervise() -> None:
+            with sender:
+                await supervisor.run()
+
+        # First its task, then its name: what is in the table is waited for at the end.
+        self._service.start_soon(supervise, name=f"supervisor of {name}")
         self._forget_the_oldest()
         self._supervisors[name] = supervisor
         self._instances[name] = instance = Instance(supervisor)
         self._spawned += 1
         if tree is not None:
             tree.add(supervisor, instance)
-
-        async def supervise() -> None:
-            with sender:
-                await supervisor.run()
-
-        self._service.start_soon(supervise, name=f"supervisor of {name}")
         try:
             await supervisor.wait_ready()
         except BaseException:
@@ -192,18 +197,24 @@ class Runtime:
             manner = StopManner.POLITE if reason is None else StopManner.PROMPT
             await tree.stop(manner, "was stopped with its supervision tree")
 
-        async with open_service_nursery(stop) as service:
-            service.start_soon(tree.watch, name="supervision tree")
-            for child in children:
-                await self._spawn(child.spec, child.id, tree)
-            yield tree
+        try:
+            async with open_service_nursery(stop) as service:
+                service.start_soon(tree.watch, name="supervision tree")
+                for child in children:
+                    await tree.wait_until_all_stand()
+                    await self._spawn(child.spec, child.id, tree)
+                yield tree
+        except BaseException as error:
+            # A body that was talking to a child learns of its end first: that is the effect, not the cause.
+            if tree.failure is not None and tree.failure is not error and _only_effects(error, tree.failure):
+                raise tree.failure from error
+            raise
 
     def _check_room(self, wanted: str | None) -> None:
         if self._service.closing:
             raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
         if wanted is not None:
-            if not wanted or "\0" in wanted:
-                raise SpecError(f"id must be a non-empty string without NUL, not {wanted!r}")
+            check_text("id", wanted)
             if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:
                 raise InstanceExists(wanted)
         if self._count_alive() >= self._max_instances:
@@ -284,10 +295,20 @@ class Runtime:
         for supervisor in self._supervisors.values():
             supervisor.request_stop(manner, why)
 
+    def _all_over(self) -> bool:
+        return all(supervisor.over for supervisor in self._supervisors.values())
+
     async def _stop_all(self, manner: StopManner, why: str) -> None:
         self._request_stop_of_all(manner, why)  # all at once: n of them take as long as one
         for supervisor in self._supervisors.values():
             await supervisor.wait_stopped()
+
+
+def _only_effects(error: BaseException, cause: BaseException) -> bool:
+    """Whether there is nothing in ``error`` but what follows from the end of an instance."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_only_effects(each, cause) for each in error.exceptions)
+    return error is cause or isinstance(error, ConnectionClosed)
 
 
 @asynccontextmanager
@@ -309,6 +330,8 @@ async def open_runtime(
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be positive, not {max_instances}")
+    if max_starting is not None and max_starting < 1:
+        raise ValueError(f"max_starting must be positive, not {max_starting}")
     if max_starting is None:
         max_starting = 2 * (os.cpu_count() or 1)
     # The host is opened first and closed last: it must be there as long as there is anything to end.
@@ -323,14 +346,21 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
     runtime: Runtime | None = None
     heeding = trio.CancelScope()
 
+    # The first call that is not polite is prompt; a second one comes with a Ctrl-C, and so does a third.
+    harsher = iter((StopManner.PROMPT, StopManner.HASTY))
+
     async def stop(reason: BaseException | None) -> None:
-        if runtime is not None:
-            if reason is None:
-                await runtime._stop_all(StopManner.POLITE, "was stopped with its runtime")
-            else:
-                await runtime._stop_all(StopManner.PROMPT, "was stopped: its runtime's scope was left by an exception")
-        heeding.cancel()
-        registry.close()
+        try:
+            if runtime is not None:
+                if reason is None:
+                    await runtime._stop_all(StopManner.POLITE, "was stopped with its runtime")
+                else:
+                    why = "was stopped: its runtime's scope was left by an exception"
+                    await runtime._stop_all(next(harsher, StopManner.FORCE), why)
+        finally:
+            if runtime is None or runtime._all_over():
+                heeding.cancel()
+                registry.close()
 
     async with open_service_nursery(stop) as service:
         service.start_soon(registry.run, name="registry")

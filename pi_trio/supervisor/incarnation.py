@@ -100,6 +100,8 @@ class Incarnation:
         self._waiting: trio.CancelScope | None = None
         self._starting: trio.CancelScope | None = None
         self._asked = False
+        self._announced = False
+        self._gone = False
         self._failure: str | None = None
         self._tail = Tail()
         self._ready = False
@@ -109,8 +111,12 @@ class Incarnation:
         """End it in this manner, or more harshly if it is being ended already. Idempotent."""
         if not self._ready and manner is StopManner.POLITE:
             manner = StopManner.PROMPT  # it has nothing to finish yet
+        if self._gone:
+            return  # what is left of it is being killed already
         if not self._asked:
             self._asked, self._why = True, why
+            if self._manner is not None:  # it is being ended already, though not because of this
+                self._announce_stop()
         self._end(manner)
 
     def _end(self, manner: StopManner) -> None:
@@ -136,21 +142,36 @@ class Incarnation:
             await starts.acquire_on_behalf_of(self)
         if self._starting.cancelled_caught:
             return Ending(None, failure=self._failure, asked=self._asked)
-        self._starting = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._release_when_up, starts)
             try:
-                tree = await host.spawn(command)
-            except OSError as error:
-                self._up.set()
-                return Ending(None, failure=f"it could not be started: {error}", asked=self._asked)
-            try:  # no checkpoint since the spawn: the tree has an owner
-                ending = await self._own(tree)
+                tree = await self._spawn(host, command)
+                if tree is None:
+                    return Ending(None, failure=self._failure, asked=self._asked)
+                try:  # no checkpoint since the spawn: the tree has an owner
+                    return await self._own(tree)
+                finally:
+                    tree.kill_tree()
+                    tree.close()
             finally:
                 self._up.set()
-                tree.kill_tree()
-                tree.close()
-        return ending
+
+    async def _spawn(self, host: ProcessHost, command: ProcessCommand) -> ProcessTree | None:
+        """Start the process; ``None`` when that failed, took too long, or is not wanted any more."""
+        tree: ProcessTree | None = None
+        patience = self._spec.start_timeout
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + patience) as self._starting:
+                if self._manner is not None:
+                    self._starting.cancel()
+                tree = await host.spawn(command)  # cancelled, it may return all the same
+        except (OSError, ValueError) as error:  # a ValueError is a string that the system cannot take
+            self._failure = self._failure or f"it could not be started: {error}"
+        else:
+            if tree is None and self._manner is None:
+                self._failure = f"it could not be started within {patience:g} s (start_timeout)"
+        self._starting = None
+        return tree
 
     async def _release_when_up(self, starts: trio.CapacityLimiter) -> None:
         try:
@@ -179,6 +200,8 @@ class Incarnation:
             nursery.start_soon(transport.run_sender)
             nursery.start_soon(self._become_ready, tree.pid)
             status = await self._until_exit(tree, transport)
+            asked = self._asked  # what is asked from here on did not end it
+            self._gone = True
             tree.kill_tree()
             self._client.drain()
             with trio.move_on_after(_PIPE_TIMEOUT):
@@ -188,7 +211,7 @@ class Incarnation:
             self._client.detach(
                 lambda: (
                     ConnectionClosed(f"{self._id} {self._why}")
-                    if self._asked
+                    if asked
                     else ProcessExited(instance_id=self._id, status=status, stderr_tail=tail)
                 )
             )
@@ -197,7 +220,7 @@ class Incarnation:
             await tree.wait_empty()
         if sweep.cancelled_caught:
             _log.error("%s: processes of its tree are left %g s after SIGKILL", self._id, _SWEEP_TIMEOUT)
-        return Ending(status, tail, self._failure, self._asked)
+        return Ending(status, tail, self._failure, asked)
 
     async def _pump_stderr(self, tree: ProcessTree) -> None:
         while data := await tree.stderr.receive_some():
@@ -217,6 +240,8 @@ class Incarnation:
         except PiTrioError as error:
             self.fail(f"it answered its first request wrongly: {error}")
             return
+        if self._manner is not None:
+            return  # the answer came too late: it is being ended
         self._ready = True
         self._up.set()
         self._client.open()
@@ -270,11 +295,18 @@ class Incarnation:
             nursery.start_soon(watch)
             await self._stop_wanted.wait()
             if self._asked:
-                self._observer.stopping(self._why)
-                self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
+                self._announce_stop()
             await self._escalate(tree, transport)
             nursery.cancel_scope.cancel()
         return status
+
+    def _announce_stop(self) -> None:
+        """Requests in flight fail first, and everybody is told. Once."""
+        if self._announced:
+            return
+        self._announced = True
+        self._observer.stopping(self._why)
+        self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
 
     async def _escalate(self, tree: ProcessTree, transport: PipeTransport) -> None:
         taken: StopStep | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,7 +15,7 @@ __all__ = ["LogGap", "LogLine", "Logs", "OutputRing", "Redactor"]
 # A line that does not end is shown in pieces of this size.
 _PIECE_BYTES = 64 * 1024
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 # Shorter values ("1", "true", "none") are settings that happen to have such a name; hiding them would hide
 # half of the text.
 _SHORTEST_SECRET = 8
@@ -40,14 +41,22 @@ class LogGap:
     lost_bytes: int
 
 
+def _forms(value: str) -> set[str]:
+    """How a secret may look in output: as it is, inside of JSON, and each of its lines (of a private key, say)."""
+    forms = {value, *value.splitlines()}
+    return forms | {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
+
+
 class Redactor:
     """Blots out the values of variables that look like secrets by their names."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         secrets = {
-            value.encode("utf-8", "surrogateescape"): name
+            form.encode("utf-8", "surrogateescape"): name
             for name, value in env.items()
-            if len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name)
+            if _SECRET_NAME.search(name)
+            for form in _forms(value)
+            if len(form) >= _SHORTEST_SECRET
         }
         # The longest first: one secret may be the beginning of another.
         self._secrets = sorted(secrets.items(), key=lambda item: -len(item[0]))
@@ -72,6 +81,13 @@ class _Chunk:
     stream: str
     incarnation: int
     data: bytes
+    offset: int
+    """How many bytes were written before it."""
+
+
+# What a chunk costs beside its bytes: many small writes must not take much more memory than the bound says.
+_CHUNK_OVERHEAD = 256
+_SLACK = 64 * 1024
 
 
 class OutputRing:
@@ -83,9 +99,8 @@ class OutputRing:
         self._chunks: deque[_Chunk] = deque()
         self._bytes = 0
         self._next_seq = 0
+        self._written = 0
         self._torn: set[str] = set()
-        self.forgotten_bytes = 0
-        """How much has been forgotten so far."""
         self._news = trio.Event()
         self.closed = False
 
@@ -96,21 +111,21 @@ class OutputRing:
         """Keep what was just read. Costs the same however much it is: lines are made when somebody looks."""
         if not data:
             return  # the end of the stream
-        chunk = _Chunk(self._next_seq, trio.current_time(), stream, incarnation, data[-self._max :])
+        self._written += len(data)
+        kept = data[-self._max :]
+        if len(kept) < len(data):
+            self._torn.add(stream)
+        now = trio.current_time()
+        self._chunks.append(_Chunk(self._next_seq, now, stream, incarnation, kept, self._written - len(kept)))
         self._next_seq += 1
-        if len(chunk.data) < len(data):
-            self._forget(stream, len(data) - len(chunk.data))
-        self._chunks.append(chunk)
-        self._bytes += len(chunk.data)
-        while self._bytes > self._max:
+        self._bytes += len(kept)
+        while self._bytes > self._max or (
+            len(self._chunks) > 1 and self._bytes + _CHUNK_OVERHEAD * len(self._chunks) > self._max + _SLACK
+        ):
             oldest = self._chunks.popleft()
             self._bytes -= len(oldest.data)
-            self._forget(oldest.stream, len(oldest.data))
+            self._torn.add(oldest.stream)
         self._announce()
-
-    def _forget(self, stream: str, size: int) -> None:
-        self._torn.add(stream)
-        self.forgotten_bytes += size
 
     def is_torn(self, stream: str) -> bool:
         """Whether the beginning of this stream has been forgotten."""
@@ -155,7 +170,7 @@ class _Lines:
         if self._torn:
             data, done = self._mend(data)
             if not done:
-                self._pending = data
+                self._pending, self._first = data, self._first or chunk
                 return
             self._torn = False
         first = self._first or chunk
@@ -235,7 +250,7 @@ class _Follower(AsyncIterator[LogLine | LogGap]):
         self._assembly = _Assembly(ring)
         chunks = ring.since(0)
         self._next_seq = chunks[-1].seq + 1 if chunks else 0
-        self._forgotten = ring.forgotten_bytes
+        self._next_offset = chunks[-1].offset + len(chunks[-1].data) if chunks else 0
         present = deque[LogLine](self._assembly.feed(chunks), maxlen=tail)
         if not follow:
             present.extend(self._assembly.flush())
@@ -258,8 +273,8 @@ class _Follower(AsyncIterator[LogLine | LogGap]):
             self._over = True
             return
         if chunks[0].seq > self._next_seq:
-            self._ready.append(LogGap(self._ring.forgotten_bytes - self._forgotten))
+            self._ready.append(LogGap(chunks[0].offset - self._next_offset))
             self._assembly = _Assembly(self._ring)
-        self._forgotten = self._ring.forgotten_bytes
+        self._next_offset = chunks[-1].offset + len(chunks[-1].data)
         self._next_seq = chunks[-1].seq + 1
         self._ready.extend(self._assembly.feed(chunks))

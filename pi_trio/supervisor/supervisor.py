@@ -127,6 +127,11 @@ class Supervisor:
         pid = f" pid={self._pid}" if self._pid is not None else ""
         return f"<Supervisor {self.instance_id} {self.state}{pid}>"
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of the instance is left."""
+        return self._over.is_set()
+
     def status(self) -> InstanceStatus:
         """The instance as it is now."""
         model = self._pi_state.model if self._pi_state else None
@@ -138,7 +143,7 @@ class Supervisor:
             pid=self._pid,
             provider=model.provider if model else self.spec.provider,
             model=model.id if model else self.spec.model,
-            session_id=self._pi_state.session_id if self._pi_state else self.spec.session_id,
+            session_id=self.client.session_id or self.spec.session_id,
             cwd=self.spec.cwd,
             uptime=self._ran_for() if self.state is InstanceState.RUNNING else 0.0,
             exit_status=self._ending.status if self._ending else None,
@@ -209,7 +214,7 @@ class Supervisor:
     async def _live_once(self) -> bool:
         """Have one process, to its end. Whether there is to be another."""
         ending = self._ending = await self._incarnate()
-        if ending.asked or self._stop is not None:
+        if ending.asked:
             self._enter(InstanceState.STOPPED, self._stop[1] if self._stop else "was stopped")
             return False
         if self._pi_state is None and self._replace_why is None:
@@ -217,9 +222,6 @@ class Supervisor:
             self._enter(InstanceState.STOPPED, self._what_happened(ending))
             return False
         decision = self._decide(ending)
-        if isinstance(decision, StayDown):
-            self._enter(InstanceState.STOPPED, self._what_happened(ending))
-            return False
         if isinstance(decision, GiveUp):
             policy = self.spec.restart
             self.failure = RestartIntensityExceeded(
@@ -230,6 +232,10 @@ class Supervisor:
                 stderr_tail=ending.stderr_tail,
             )
             self._enter(InstanceState.FAILED, self._what_happened(ending))
+            return False
+        if isinstance(decision, StayDown) or self._stop is not None:
+            # A stop that came when it had ended by itself already: it is not started again, and that is all.
+            self._enter(InstanceState.STOPPED, self._what_happened(ending))
             return False
         return await self._back_off(decision, self._what_happened(ending))
 
@@ -269,7 +275,8 @@ class Supervisor:
         return True
 
     async def _incarnate(self) -> Ending:
-        spec = self.spec if self._pi_state is None else self.spec.continued(self._pi_state.session_id)
+        session = self.client.session_id
+        spec = self.spec if session is None else self.spec.continued(session)
         self._incarnations += 1
         self._started_at = trio.current_time()
         self._ready_at = None

@@ -22,6 +22,7 @@ from ..lifecycle import (
     RestartDecision,
     RestartHistory,
     RestartType,
+    StayDown,
     StopManner,
     decide_restart,
 )
@@ -69,7 +70,8 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         self._starts: tuple[float, ...] = ()
         self._rising: set[Supervisor] = set()  # down, and to be started again
         self._news = trio.Event()
-        self._failure: RestartIntensityExceeded | None = None
+        self.failure: RestartIntensityExceeded | None = None
+        """Why the tree was given up, if it was."""
         self._closing = False
 
     def __repr__(self) -> str:
@@ -107,11 +109,13 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             random=random.random(),
         )
         if isinstance(decision, Restart):
+            if self._closing:
+                return StayDown()
             self._starts = decision.history.starts
             self._rising.add(supervisor)
             self._bring_down(supervisor)
         elif isinstance(decision, GiveUp):
-            self._failure = RestartIntensityExceeded(
+            self.failure = RestartIntensityExceeded(
                 instance_id=supervisor.instance_id,
                 intensity=self.intensity,
                 period=self.period,
@@ -141,7 +145,16 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         while not self._is_its_turn(supervisor):
             await self._news.wait()
 
+    async def wait_until_all_stand(self) -> None:
+        """Return when no child has to be started again: the next one may depend on them."""
+        while self._rising and not self._closing and self.failure is None:
+            await self._news.wait()
+
     def _is_its_turn(self, supervisor: Supervisor) -> bool:
+        if self._closing:
+            return False  # its stop is on the way
+        if self.strategy is Strategy.ONE_FOR_ONE:
+            return True
         before = True
         for child, _ in self._children:
             if child is supervisor:
@@ -169,8 +182,8 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             RestartIntensityExceeded: the budget is spent.
         """
         while not self._closing:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._news.wait()
 
     async def stop(self, manner: StopManner, why: str) -> None:

@@ -27,12 +27,12 @@ _BYTES_PER_WRITE = 64 * 1024
 class PipeTransport(RecordTransport):
     """One record a line, out through ``stdin`` and in through ``stdout``.
 
-    A record is written at once, without a task switch, unless another was and nothing came back yet: then
-    there are many under way, and they are queued for :meth:`run_sender`, which writes them together (each
-    write of its own wakes Pi up, and with 32 requests under way that took a third of our time). What the pipe
-    does not take is queued, too: that task is the only one that waits, so nothing is ever written between
-    the two halves of a record. When it is cancelled with something in the queue, the transport is broken, and
-    says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.
+    A record is written at once, without a task switch. Only a small one that follows another before anything
+    came back is queued for :meth:`run_sender`: then many are under way, and that task writes them together
+    (each write of its own wakes Pi up, and with 32 requests under way that took a third of our time). What the
+    pipe does not take is queued, too: that task is the only one that waits, so nothing is ever written
+    between the two halves of a record. When it is cancelled with something in the queue, the transport is
+    broken, and says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.
     """
 
     def __init__(
@@ -68,13 +68,14 @@ class PipeTransport(RecordTransport):
             raise trio.BrokenResourceError("nobody reads the other end of the pipe")
         if self._closing:
             raise trio.ClosedResourceError("the sending side was closed")
-        written = 0 if self._queue or self._many else self._write(record)
+        collect = self._queue or (self._many and len(record) < _BYTES_PER_WRITE)
+        written = 0 if collect else self._write(record)
         self._many = True
         if written == len(record):
             return
         if len(self._queue) + len(record) > _MAX_QUEUED_BYTES and not written:
             raise trio.WouldBlock
-        self._queue += memoryview(record)[written:]
+        self._queue += record[written:]
         self._work.set()
 
     async def run_sender(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -16,7 +15,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 from pi_trio.client.requests import PendingRequest, RequestTable
 from pi_trio.errors import RequestTimeout
 from pi_trio.protocol import Record
-from tests.concurrency.virtual import is_stuck, run
+from tests.concurrency.virtual import run
 
 
 @attrs.define
@@ -234,16 +233,16 @@ def test_the_callback_may_make_another_request() -> None:
     run(main)
 
 
-def test_a_callback_that_raises_does_not_leave_the_request_without_an_outcome() -> None:
+def test_a_callback_that_raises_fails_its_own_request() -> None:
     def callback(_: Record) -> None:
         raise ValueError("from the callback")
 
     async def main() -> None:
         table = RequestTable()
         pending = table.open("prompt", callback)
-        with suppress(ValueError):
-            table.resolve(response(pending))
-        assert not await is_stuck(pending.wait)
+        assert table.resolve(response(pending))
+        with pytest.raises(ValueError, match="from the callback"):
+            await pending.wait()
 
     run(main)
 

@@ -36,4 +36,4 @@ async def main(plan: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    pi_trio.run(main, json.loads(sys.argv[1]))
+    (trio.run if sys.argv[2:] == ["plain"] else pi_trio.run)(main, json.loads(sys.argv[1]))

@@ -24,19 +24,20 @@ HOURS = 3600.0
 
 
 @asynccontextmanager
-async def program(pi: PiInstall, folder: Path, grace: float) -> AsyncIterator[tuple[trio.Process, str]]:
+async def program(
+    pi: PiInstall, folder: Path, grace: float, *, plain: bool = False
+) -> AsyncIterator[tuple[trio.Process, str]]:
     """The program, with its Pi ready and deaf to SIGTERM; and its run id."""
     async with open_model_server([]) as model:
         plan = {"pi": str(pi.path), "folder": str(folder), "env": model.configure(folder / "agent"), "grace": grace}
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "tests.runtime.stubborn", json.dumps(plan)],
+            [sys.executable, "-m", "tests.runtime.stubborn", json.dumps(plan), *(["plain"] if plain else [])],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
         )
         try:
-            assert process.stdout is not None
-            run_id = (await process.stdout.receive_some()).decode().strip()
+            run_id = await line_of(process)
             assert len(marked({"PI_TRIO_RUN": run_id})) == 1
             yield process, run_id
         finally:
@@ -45,10 +46,20 @@ async def program(pi: PiInstall, folder: Path, grace: float) -> AsyncIterator[tu
                 await process.wait()
 
 
+async def line_of(process: trio.Process) -> str:
+    """The next line that the program writes. An unbuffered Python writes the line end by itself."""
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        data = await process.stdout.receive_some(1)
+        assert data, "the program ended"
+        line += data
+    return line.decode().strip()
+
+
 async def cancelled(process: trio.Process) -> None:
     """Wait until the program's scope was cancelled."""
-    assert process.stdout is not None
-    assert (await process.stdout.receive_some()).strip() == b"cancelled"
+    assert await line_of(process) == "cancelled"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
@@ -89,6 +100,22 @@ def test_a_third_signal_does_not_wait_at_all(one_pi: PiInstall, tmp_path: Path) 
             process.send_signal(signal.SIGTERM)
             await process.wait()
             assert process.returncode == 143  # the first one's
+            assert marked({"PI_TRIO_RUN": run_id}) == []
+
+    run(main)
+
+
+def test_plain_trio_and_an_impatient_user(one_pi: PiInstall, tmp_path: Path) -> None:
+    """Trio raises KeyboardInterrupt inside of shields, too: the program must end all the same."""
+
+    async def main() -> None:
+        async with program(one_pi, tmp_path, grace=HOURS, plain=True) as (process, run_id):
+            process.send_signal(signal.SIGINT)
+            await cancelled(process)
+            for _ in range(2):
+                await trio.sleep(0.5)  # so that each is an interrupt of its own
+                process.send_signal(signal.SIGINT)
+            await process.wait()
             assert marked({"PI_TRIO_RUN": run_id}) == []
 
     run(main)

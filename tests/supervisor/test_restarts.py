@@ -375,3 +375,56 @@ def test_a_burst_of_spawns_is_started_a_few_at_a_time(one_pi: PiInstall, tmp_pat
             assert narrow.statistics().running == 6
 
     run(main)
+
+
+def test_the_session_that_is_continued_is_the_one_it_was_in(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, [Turn("One."), Turn("Two.")]) as world:
+            instance = await world.spawn(restart=policy(), ephemeral=False)
+            await instance.client.send("First")
+            first = (await instance.client.get_state()).session_id
+            assert not (await instance.client.new_session()).cancelled
+            await instance.client.send("Second")
+            second = instance.status().session_id
+            assert second not in (first, None)
+            await killed(instance)
+            assert (await instance.client.get_state()).session_id == second
+
+    run(main)
+
+
+def test_arguments_that_choose_a_session_do_not_stand_in_the_way(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, [Turn("One.")]) as world:
+            instance = await world.spawn(restart=policy(), ephemeral=False, extra_args=("--continue",))
+            await instance.client.send("First")
+            session = (await instance.client.get_state()).session_id
+            await killed(instance)
+            assert (await instance.client.get_state()).session_id == session
+
+    run(main)
+
+
+def test_one_command_given_up_does_not_take_another_along(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, []) as world:
+            instance = await world.spawn()
+            async with trio.open_nursery() as nursery:
+
+                async def given_up(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+                    with trio.CancelScope() as scope:
+                        task_status.started(scope)
+                        await instance.client.bash("echo here > started; sleep 1000")
+
+                scope = await nursery.start(given_up)
+                await until(lambda: written(world.folder / "started"))
+
+                async def other() -> None:
+                    result = await instance.client.bash("sleep 0.3; echo done")
+                    assert (result.output.strip(), result.cancelled) == ("done", False)
+
+                nursery.start_soon(other)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                scope.cancel()
+
+    run(main)

@@ -200,3 +200,31 @@ def test_cancelling_the_scope_of_a_tree(one_pi: PiInstall, tmp_path: Path) -> No
             assert left_of(world.runtime) == []
 
     run(main)
+
+
+def test_children_of_one_for_one_do_not_wait_for_each_other(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, []) as world:
+            patient = RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=1e6, cap=1e6))
+            slow = ChildSpec("slow", world.spec(restart=patient))
+            async with world.runtime.open_supervisor([slow, *children(world, "quick")]) as tree:
+                with world.runtime.events() as feed:
+                    for name in ("slow", "quick"):
+                        pid = tree[name].pid
+                        assert pid is not None
+                        os.kill(pid, signal.SIGKILL)
+                    await read_until(feed, {("quick", 2)})
+                assert tree["slow"].state is InstanceState.BACKING_OFF
+
+    run(main)
+
+
+def test_a_body_that_talks_to_the_child_gets_the_cause_not_the_effect(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, []) as world:
+            with pytest.raises(RestartIntensityExceeded) as caught:
+                async with world.runtime.open_supervisor(children(world, "a"), intensity=0) as tree:
+                    await tree["a"].client.bash("kill -9 $PPID; sleep 1000")
+            assert caught.value.instance_id == "a"
+
+    run(main)
