@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import trio
+
+from pi_trio import Instance
 
 from .comparison import Bar, Comparison, Measure, compare, in_turn, percentile
 from .pi import open_both, open_spec
@@ -21,19 +24,28 @@ _IN_FLIGHT = 32
 _WARM_UP = 3000
 
 
-async def _round_trips(quick: bool, *, apart: bool) -> tuple[Sequence[list[float]], Sequence[list[float]]]:
+def _request(instance: Instance, *, typed: bool) -> Callable[[], Awaitable[object]]:
+    """One request. Like the baseline's it ends with the decoded response, or ``typed``, with a ``State``."""
+    client = instance.client
+    return client.get_state if typed else partial(client.request, "get_state")
+
+
+async def _round_trips(
+    quick: bool, *, apart: bool = True, typed: bool = False
+) -> tuple[Sequence[list[float]], Sequence[list[float]]]:
     """Blocks of round trips in microseconds, ours and the baseline's."""
     block = 200
     mine: list[list[float]] = []
     theirs: list[list[float]] = []
     with open_spec() as spec:
         async with open_both(spec, apart=apart) as (instance, bare):
+            request = _request(instance, typed=typed)
 
             async def ours() -> float:
                 took = []
                 for _ in range(block):
                     began = perf_counter()
-                    await instance.client.get_state()
+                    await request()
                     took.append((perf_counter() - began) * 1e6)
                 mine.append(took)
                 return sum(took)
@@ -53,11 +65,13 @@ async def _round_trips(quick: bool, *, apart: bool) -> tuple[Sequence[list[float
 
 
 async def _round_trip(quick: bool) -> list[Comparison]:
-    mine, theirs = await _round_trips(quick, apart=True)
+    mine, theirs = await _round_trips(quick)
+    mine_typed, theirs_typed = await _round_trips(quick, typed=True)
     mine_on_one, theirs_on_one = await _round_trips(quick, apart=False)
     return [
         compare("get_state round trip, p50", "us", _at(50, mine), _at(50, theirs), _ROUND_TRIP_BAR),
         compare("get_state round trip, p99", "us", _at(99, mine), _at(99, theirs)),
+        compare("get_state round trip, typed, p50", "us", _at(50, mine_typed), _at(50, theirs_typed)),
         compare("get_state round trip on one CPU, p50", "us", _at(50, mine_on_one), _at(50, theirs_on_one)),
     ]
 
@@ -67,14 +81,23 @@ def _at(percent: float, blocks: Sequence[list[float]]) -> list[float]:
 
 
 async def _in_flight(quick: bool) -> list[Comparison]:
+    name = f"{_IN_FLIGHT} requests in flight"
+    return [
+        await _many(quick, name, _IN_FLIGHT_BAR, typed=False),
+        await _many(quick, f"{name}, typed", None, typed=True),
+    ]
+
+
+async def _many(quick: bool, name: str, bar: Bar | None, *, typed: bool) -> Comparison:
     repeats = 20
     requests = repeats * _IN_FLIGHT
     with open_spec() as spec:
         async with open_both(spec) as (instance, bare):
+            request = _request(instance, typed=typed)
 
             async def ask() -> None:
                 for _ in range(repeats):
-                    await instance.client.get_state()
+                    await request()
 
             async def ours() -> float:
                 began = perf_counter()
@@ -91,7 +114,7 @@ async def _in_flight(quick: bool) -> list[Comparison]:
 
             await in_turn(_WARM_UP // requests, ours, baseline)
             mine, theirs = await in_turn(10 if quick else 40, ours, baseline)
-    return [compare(f"{_IN_FLIGHT} requests in flight", "requests/s", mine, theirs, _IN_FLIGHT_BAR)]
+    return compare(name, "requests/s", mine, theirs, bar)
 
 
 ROUND_TRIP = Measure("round-trip", _round_trip)

@@ -58,6 +58,8 @@ def camel_case(name: str) -> str:
 
 def _exactly(kind: type, *, but_not: type | None = None) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
+        if type(value) is kind:  # nearly always
+            return value
         if not isinstance(value, kind) or (but_not is not None and isinstance(value, but_not)):
             raise ShapeError(f"{type(value).__name__} where {kind.__name__} was expected")
         return value

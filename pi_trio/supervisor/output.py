@@ -74,7 +74,7 @@ class Redactor:
         return data
 
 
-@attrs.frozen
+@attrs.define(eq=False)  # never changed; frozen would take four times as long to make
 class _Chunk:
     seq: int
     at: float
@@ -102,6 +102,7 @@ class OutputRing:
         self._written = 0
         self._torn: set[str] = set()
         self._news = trio.Event()
+        self._waiting = False
         self.closed = False
 
     def __repr__(self) -> str:
@@ -112,8 +113,9 @@ class OutputRing:
         if not data:
             return  # the end of the stream
         self._written += len(data)
-        kept = data[-self._max :]
-        if len(kept) < len(data):
+        kept = data
+        if len(data) > self._max:
+            kept = data[-self._max :]
             self._torn.add(stream)
         now = trio.current_time()
         self._chunks.append(_Chunk(self._next_seq, now, stream, incarnation, kept, self._written - len(kept)))
@@ -137,7 +139,8 @@ class OutputRing:
         self._announce()
 
     def _announce(self) -> None:
-        if self._news.statistics().tasks_waiting:
+        if self._waiting:  # hardly ever: not worth an Event for each piece of output
+            self._waiting = False
             self._news.set()
             self._news = trio.Event()
 
@@ -149,6 +152,7 @@ class OutputRing:
         """Wait until there is a chunk with at least this number, or no more to come."""
         await trio.lowlevel.checkpoint()
         while self._next_seq <= seq and not self.closed:
+            self._waiting = True
             await self._news.wait()
 
 

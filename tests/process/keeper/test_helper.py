@@ -23,7 +23,16 @@ from pi_trio.process.keeper.helper.messages import Lines, as_text, encode
 from pi_trio.process.procfs import read_process
 from pi_trio.process.run_id import RunOwner
 from pi_trio.process.stamp import make_stamp, read_stamp
-from tests.process.keeper.trees import PATIENCE, is_alive, new_token, tree_command, wait_for, with_token
+from tests.process.keeper.trees import (
+    PATIENCE,
+    is_alive,
+    new_token,
+    settled,
+    size_of,
+    tree_command,
+    wait_for,
+    with_token,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="keepers are made of what only Linux has")
 
@@ -124,9 +133,9 @@ class Helper:
         )
         return agent
 
-    def start_tree(self, token: str, shape: str, manner: str, *, grace: float = 5.0, size: int = 2) -> Agent:
-        agent = self.start(*tree_command(token, shape, manner).argv, grace=grace)
-        wait_for(lambda: len(with_token(token)) == size)
+    def start_tree(self, token: str, shape: str, manner: str, *, grace: float = 5.0, stamp: int | None = None) -> Agent:
+        agent = self.start(*tree_command(token, shape, manner).argv, grace=grace, stamp=stamp)
+        wait_for(lambda: settled(with_token(token)) == size_of(shape, manner))
         return agent
 
     def wait(self) -> int:
@@ -248,8 +257,7 @@ def test_an_agent_and_all_below_it_are_stamped() -> None:
     stamp = make_stamp(RunOwner.this_process(), 5)
     token = new_token()
     with serving() as helper:
-        agent = helper.start(*tree_command(token, "wiped", "lives").argv, stamp=stamp)
-        wait_for(lambda: len(with_token(token)) == 2)
+        agent = helper.start_tree(token, "wiped", "lives", stamp=stamp)
         assert [read_stamp(process.pid) for process in with_token(token)] == [stamp, stamp]
         _, keeper = agent.started()
         assert read_stamp(keeper) is None
@@ -267,7 +275,7 @@ def test_the_end_of_the_control_socket_is_sigterm_then_patience_then_sigkill(tmp
         assert polite.hear_all() == [{"exit": 0}, {"empty": True}]
         assert (tmp_path / "polite").read_text() == "asked\n"
 
-        deaf = helper.start_tree(token := new_token(), "alone", "deaf", grace=0.1, size=1)
+        deaf = helper.start_tree(token := new_token(), "alone", "deaf", grace=0.1)
         deaf.started()
         deaf.control.shutdown(socket.SHUT_WR)
         assert deaf.hear_all() == [{"exit": -signal.SIGKILL}, {"empty": True}]
@@ -285,7 +293,7 @@ def test_kill_does_not_wait_for_the_grace_period() -> None:
 
 def test_kill_ends_the_patience_of_the_end_of_the_file() -> None:
     with serving() as helper:
-        agent = helper.start_tree(new_token(), "alone", "deaf", grace=3600.0, size=1)
+        agent = helper.start_tree(new_token(), "alone", "deaf", grace=3600.0)
         agent.started()
         agent.say({"kill": True})
         agent.control.shutdown(socket.SHUT_WR)

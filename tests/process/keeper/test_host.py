@@ -24,10 +24,10 @@ from pi_trio.process.keeper.tree import KeeperTree
 from tests.process.conformance import owned, read_all, shell
 from tests.process.keeper.trees import (
     child_pids,
-    command_line,
     descriptors,
     is_alive,
     new_token,
+    settled,
     threads,
     tree_command,
     with_token,
@@ -131,7 +131,7 @@ def test_cancelling_a_spawn_ends_what_is_up_and_deaf_already(monkeypatch: pytest
 
                 async def wait_late(control: Control, reached: Callable[[], bool]) -> None:
                     monkeypatch.undo()
-                    await until(lambda: b"sleep" in b"".join(map(command_line, with_token(token))))
+                    await until(lambda: settled(with_token(token)) == 1)
                     scope.cancel()
                     await wait_until(control, reached)
 
@@ -379,7 +379,7 @@ def test_two_hosts_of_one_program_leave_each_others_agents_alone() -> None:
         async with open_keeper_host() as host, open_keeper_host() as other:
             async with owned(other, tree_command(other_token, "wiped", "lives")):
                 tree = await host.spawn(tree_command(token, "wiped", "lives"))
-                await until(lambda: len(with_token(token)) == len(with_token(other_token)) == 2)
+                await until(lambda: settled(with_token(token)) == settled(with_token(other_token)) == 2)
                 await kill_helper(host)
                 os.kill(keeper_of(tree), signal.SIGKILL)
                 await tree.wait_empty()

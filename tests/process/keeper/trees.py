@@ -60,9 +60,9 @@ def tree_command(
     )
 
 
-def size_of(shape: str) -> int:
-    """How many processes a tree of this shape has."""
-    return 1 if shape == "alone" else 2
+def size_of(shape: str, manner: str) -> int:
+    """How many processes of such a tree settle down; see :func:`settled`."""
+    return (shape != "alone") + (manner != "exits")
 
 
 def command_line(process: ProcessInfo) -> bytes:
@@ -87,6 +87,14 @@ def with_tokens(tokens: Collection[str]) -> dict[str, list[ProcessInfo]]:
 def with_token(token: str) -> list[ProcessInfo]:
     """The living processes with this token in their command line."""
     return with_tokens([token])[token]
+
+
+def settled(processes: Collection[ProcessInfo]) -> int:
+    """How many of them have become what they are going to be: a sleep, or stopped.
+
+    Before that, a shell may not be deaf yet, and a process in the middle of an exec has no command line.
+    """
+    return sum(it.state == "T" or os.path.basename(command_line(it).split(b"\0")[0]) == b"sleep" for it in processes)
 
 
 def is_alive(pid: int) -> bool:
