@@ -159,6 +159,18 @@ async def what_was_written_can_be_read_after_the_end(host: ProcessHost, _: Path)
 
 
 @check
+async def nobody_else_holds_its_pipes(host: ProcessHost, _: Path) -> None:
+    async with owned(host, shell("exec >&-; read x; exec 2>&-; read x")) as tree:
+        assert await read_all(tree.stdout) == b"", "the end of the file, while it lives"
+        assert tree.stdin.write_nowait(b"\n") == 1
+        assert await read_all(tree.stderr) == b""
+    async with owned(host, shell("exec <&-; echo; sleep 3600")) as tree:
+        await read_line(tree.stdout)
+        with pytest.raises(trio.BrokenResourceError):
+            tree.stdin.write_nowait(b"x")
+
+
+@check
 async def any_number_of_tasks_may_wait(host: ProcessHost, _: Path) -> None:
     statuses: list[ExitStatus] = []
     async with owned(host, shell("read x; exit 4")) as tree:

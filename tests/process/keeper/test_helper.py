@@ -208,7 +208,7 @@ def test_what_cannot_be_started_is_refused_with_the_systems_reason(tmp_path: Pat
     (tmp_path / "file").write_text("#!/bin/sh\n")
     with serving() as helper:
         refused = [
-            (helper.start("no-such-program"), errno.ENOENT, "program"),
+            (helper.start("no-such-program", env={b"PATH": b"/usr/bin:/bin"}), errno.ENOENT, "program"),
             (helper.start(str(tmp_path / "file")), errno.EACCES, "program"),
             (helper.start("sh", cwd="/no/such/folder"), errno.ENOENT, "cwd"),
             (helper.start("sh", cwd=str(tmp_path / "file")), errno.ENOTDIR, "cwd"),
