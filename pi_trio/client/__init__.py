@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..concurrency import Lagged, WhenFull
 from .client import EventStream, PiClient
+from .dialogs import DialogInterceptor
 from .reply import Reply
 from .run import Run
 
-__all__ = ["EventStream", "Lagged", "PiClient", "Reply", "Run", "WhenFull"]
+__all__ = ["DialogInterceptor", "EventStream", "Lagged", "PiClient", "Reply", "Run", "WhenFull"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -24,12 +24,13 @@ from ..protocol import (
     SessionStats,
     SessionSwitch,
     State,
-    cancel_dialog,
     decode_event,
     encode_record,
     response_data,
     text_delta,
 )
+from .desk import DialogDesk
+from .dialogs import DialogInterceptor
 from .reply import Reply
 from .requests import RequestTable
 from .run import Run
@@ -139,6 +140,7 @@ class PiClient:
         self._draining = False
         self._agent_starts = 0
         self._bash_lock = trio.Lock()
+        self._desk = DialogDesk(name, self._send_or_drop)
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
         self.records_received = 0
@@ -247,11 +249,7 @@ class PiClient:
         return True
 
     def _answer_dialog(self, record: Record) -> None:
-        answer = cancel_dialog(record)
-        if answer is not None and self._transport is not None:
-            _log.info("%s: nobody answers dialogs: cancelled %s", self._name, record.get("method"))
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
-                self._transport.send_nowait(encode_record(answer))
+        self._desk.take(record)
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -395,6 +393,29 @@ class PiClient:
         if not switch.cancelled:
             await self.get_state()  # a Pi that takes over has to know which session that is
         return switch
+
+    # --- dialogs -------------------------------------------------------------------------------------
+
+    def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""
+        self._desk.add_interceptor(interceptor)
+
+    def remove_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it no more requests. Idempotent."""
+        self._desk.remove_interceptor(interceptor)
+
+    def answer_dialog(self, id: str, response: Mapping[str, Any]) -> None:
+        """Send Pi the ``extension_ui_response`` to the dialog with this id.
+
+        ``response`` is ``{"value": ...}``, ``{"confirmed": ...}`` or ``{"cancelled": True}``. It is dropped when
+        there is no connection any more: the dialog went with it. Pi ignores an answer it does not wait for.
+        """
+        self._desk.answer(id, response)
+
+    def _send_or_drop(self, record: Record) -> None:
+        if self._transport is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                self._transport.send_nowait(encode_record(record))
 
     # --- events and runs -----------------------------------------------------------------------------
 

@@ -515,6 +515,37 @@ def test_dialogs_are_dismissed_and_notices_are_not() -> None:
     connected(test)
 
 
+def test_an_interceptor_takes_over_what_it_wants_and_answers_later() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        seen: list[str] = []
+
+        def claims_tools(record: Record) -> bool:
+            seen.append(record["id"])
+            return bool(record.get("title") == "tool")
+
+        def fails(record: Record) -> bool:
+            raise ZeroDivisionError
+
+        client.add_dialog_interceptor(fails)
+        client.add_dialog_interceptor(claims_tools)
+        request = {"type": "extension_ui_request", "method": "input"}
+        transport.says({**request, "id": "u1", "title": "tool"}, {**request, "id": "u2", "title": "name?"})
+        await blocked()
+        assert transport.sent == [{"type": "extension_ui_response", "id": "u2", "cancelled": True}]
+        client.answer_dialog("u1", {"value": "done"})
+        assert transport.sent[1:] == [{"type": "extension_ui_response", "id": "u1", "value": "done"}]
+        client.remove_dialog_interceptor(claims_tools)
+        client.remove_dialog_interceptor(claims_tools)
+        transport.says({**request, "id": "u3", "title": "tool"})
+        await blocked()
+        assert (seen, transport.sent[-1]["id"]) == (["u1", "u2"], "u3")
+        client.detach(gone)
+        client.answer_dialog("u1", {"value": "nobody hears it"})
+        assert len(transport.sent) == 3
+
+    connected(test)
+
+
 def test_bash_given_up_is_ended_in_pi() -> None:
     async def test(client: PiClient, transport: MemoryTransport) -> None:
         with trio.move_on_after(1):
