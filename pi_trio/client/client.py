@@ -13,25 +13,24 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy
+from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
     BashResult,
     Event,
     ImageContent,
     MalformedRecord,
-    QueueContents,
     Record,
-    SessionStats,
-    SessionSwitch,
     State,
     decode_event,
     encode_record,
     response_data,
     text_delta,
 )
+from .commands import Commands
 from .desk import DialogDesk
 from .dialogs import DialogInterceptor
 from .reply import Reply
+from .requester import UNSET, Unset
 from .requests import RequestTable
 from .run import Run
 from .views import View
@@ -49,13 +48,6 @@ _RUN_CAPACITY = 4096
 # How long leaving a run early waits for Pi to become idle. A tool that does not mind being aborted can
 # hold it longer; the next prompt is then refused by Pi itself.
 _ABORT_TIMEOUT = 5.0
-
-
-class _Unset:
-    """The type of a time-out that was not given: the client's default applies."""
-
-
-_UNSET = _Unset()
 
 
 class _TextView(View[str]):
@@ -119,7 +111,7 @@ class EventStream:
         return self._texts.popleft()
 
 
-class PiClient:
+class PiClient(Commands):
     """Talks to one Pi. Every method may be called from any task.
 
     Each request ends exactly once: with Pi's response, or with an error that says what happened. Responses
@@ -258,7 +250,7 @@ class PiClient:
         command: str,
         params: Record | None = None,
         *,
-        timeout: float | _Unset | None = _UNSET,
+        timeout: float | Unset | None = UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
@@ -273,7 +265,7 @@ class PiClient:
             ProcessExited: Pi is gone, or went before it had answered.
             ConnectionClosed: it was stopped, or is being stopped.
         """
-        seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
+        seconds = self._request_timeout if isinstance(timeout, Unset) else timeout
         transport = self._transport if self._open.is_set() else None
         if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
             started = trio.current_time()
@@ -325,45 +317,6 @@ class PiClient:
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
 
-    async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
-        """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
-        return self._note(await self.request("get_state", timeout=timeout))
-
-    async def get_session_stats(self) -> SessionStats:
-        """Counts, tokens and cost of the session. Raises as :meth:`request`."""
-        return response_data("get_session_stats", await self.request("get_session_stats"), SessionStats)
-
-    async def prompt(
-        self,
-        message: str,
-        *,
-        images: Sequence[ImageContent] = (),
-        streaming_behavior: Literal["steer", "followUp"] | None = None,
-        timeout: float | _Unset | None = _UNSET,
-        on_response: Callable[[Record], None] | None = None,
-    ) -> str | None:
-        """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
-
-        Returns Pi's disposition: ``"started"``, ``"queued"`` or ``"handled"`` (no run starts); ``None`` from
-        a Pi that does not say (0.87). Raises as :meth:`request`.
-        """
-        params: Record = {"message": message}
-        if images:
-            params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
-        if streaming_behavior is not None:
-            params["streamingBehavior"] = streaming_behavior
-        data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
-        disposition = data.get("disposition") if isinstance(data, dict) else None
-        return disposition if isinstance(disposition, str) else None
-
-    async def abort(self, *, timeout: float | _Unset | None = _UNSET) -> None:
-        """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
-        await self.request("abort", timeout=timeout)
-
-    async def clear_queue(self) -> QueueContents:
-        """Take back the steering and follow-up messages that Pi has not looked at. Raises as :meth:`request`."""
-        return response_data("clear_queue", await self.request("clear_queue"), QueueContents)
-
     async def bash(
         self, command: str, *, exclude_from_context: bool = False, timeout: float | None = None
     ) -> BashResult:
@@ -385,14 +338,6 @@ class PiClient:
                     transport.send_nowait(encode_record({"type": "abort_bash"}))
                 raise
         return response_data("bash", data, BashResult)
-
-    async def new_session(self, *, parent_session: str | None = None) -> SessionSwitch:
-        """Start a fresh session. An extension may refuse (``cancelled``). Raises as :meth:`request`."""
-        params: Record = {} if parent_session is None else {"parentSession": parent_session}
-        switch = response_data("new_session", await self.request("new_session", params), SessionSwitch)
-        if not switch.cancelled:
-            await self.get_state()  # a Pi that takes over has to know which session that is
-        return switch
 
     # --- dialogs -------------------------------------------------------------------------------------
 
@@ -434,6 +379,7 @@ class PiClient:
         *,
         images: Sequence[ImageContent] = (),
         if_busy: Literal["wait", "refuse"] = "wait",
+        timeout: float | None = None,
     ) -> AsyncIterator[Run]:
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
@@ -441,18 +387,31 @@ class PiClient:
         :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
+        ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
+        ended as when it is left early.
+
         Raises:
             CommandFailed: Pi refused the prompt (no model, no key for it, ...).
             RunBusy: see above.
+            RunTimeout: see above.
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
+        run: Run | None = None
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            async with self._running(message, images) as run:
+                yield run
+        if scope.cancelled_caught:
+            raise RunTimeout(timeout or 0.0, run.reply if run else None)
+
+    @asynccontextmanager
+    async def _running(self, message: str, images: Sequence[ImageContent]) -> AsyncIterator[Run]:
         async with self._run_lock:
             transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
-            run = Run(subscription)
+            run = Run(subscription, self)
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -461,6 +420,7 @@ class PiClient:
                     run._set_handled()  # refused: there is nothing to end
                 raise
             finally:
+                run._leave()
                 self._run_subscriptions.discard(subscription)
                 subscription.close()
                 if not run.settled and self._transport is transport:  # not a Pi that took over since
@@ -494,12 +454,15 @@ class PiClient:
         if scope.cancelled_caught:
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)
 
-    async def send(self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True) -> Reply:
+    async def send(
+        self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True, timeout: float | None = None
+    ) -> Reply:
         """Prompt Pi, wait until it has settled, return what came of it. Cancelled, it aborts the run.
 
         Raises:
             RunFailed: the model or its provider failed, unless ``check`` is false.
+            RunTimeout: it was not over within ``timeout`` seconds.
             CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
         """
-        async with self.run(message, images=images) as run:
+        async with self.run(message, images=images, timeout=timeout) as run:
             return await run.result(check=check)

@@ -61,6 +61,7 @@ __all__ = [
     "UnknownAssistantMessageEvent",
     "UnknownEvent",
     "decode_event",
+    "message_step",
     "text_delta",
 ]
 
@@ -549,3 +550,12 @@ def text_delta(record: object) -> str:
             if type(delta) is str:
                 return delta
     return ""
+
+
+def message_step(record: object) -> Record:
+    """The streaming step in a ``message_update``, as it came; empty for every other record."""
+    if type(record) is dict and record.get("type") == "message_update":
+        step = record.get("assistantMessageEvent")
+        if type(step) is dict:
+            return step
+    return {}
