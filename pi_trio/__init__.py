@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import EventStream, Lagged, PiClient, Reply, Run, WhenFull
+from .client import EventStream, Lagged, PiClient, PiStatus, Reply, Run, WhenFull
 from .errors import (
     ClientError,
     CommandFailed,
@@ -61,6 +61,7 @@ __all__ = [
     "NodeNotFound",
     "PiClient",
     "PiNotFound",
+    "PiStatus",
     "PiTooOld",
     "PiTrioError",
     "ProcessExited",

@@ -7,5 +7,6 @@ from .client import EventStream, PiClient
 from .dialogs import DialogInterceptor
 from .reply import Reply
 from .run import Run
+from .sessions import PiStatus
 
-__all__ = ["DialogInterceptor", "EventStream", "Lagged", "PiClient", "Reply", "Run", "WhenFull"]
+__all__ = ["DialogInterceptor", "EventStream", "Lagged", "PiClient", "PiStatus", "Reply", "Run", "WhenFull"]

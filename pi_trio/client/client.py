@@ -16,6 +16,7 @@ from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
 from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
     BashResult,
+    DialogHandler,
     Event,
     ImageContent,
     MalformedRecord,
@@ -340,6 +341,24 @@ class PiClient(Commands):
         return response_data("bash", data, BashResult)
 
     # --- dialogs -------------------------------------------------------------------------------------
+
+    @property
+    def dialog_handler(self) -> DialogHandler | None:
+        """Who answers the dialogs of Pi's extensions: see :mod:`pi_trio.client.dialogs`. May be set at any time.
+
+        With ``None`` they are dismissed: an extension gets ``undefined``, or for a confirmation ``false``. So is what
+        the handler does not answer (``None``), or fails to. It is cancelled when the dialog's own time is over, and
+        when its Pi ends; that Pi has given a dialog up for another reason, it does not tell.
+        """
+        return self._desk.handler
+
+    @dialog_handler.setter
+    def dialog_handler(self, handler: DialogHandler | None) -> None:
+        self._desk.handler = handler
+
+    async def serve_dialogs(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Let the handler answer dialogs, until cancelled. For whoever runs :meth:`serve`, beside that."""
+        await self._desk.serve(task_status=task_status)
 
     def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
         """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
-from ..protocol import DEFAULT_MAX_RECORD_BYTES
+from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
 
@@ -180,6 +180,9 @@ class InstanceSpec:
     """The longest record taken from Pi; a longer one becomes a ``MalformedRecord`` event."""
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
+
+    dialogs: DialogHandler | None = None
+    """Who answers the dialogs of Pi's extensions (see :mod:`pi_trio.client.dialogs`); ``None``: they are dismissed."""
 
     restart: RestartPolicy = attrs.field(factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy))
     """What follows an ending that nobody asked for; a bare ``RestartType`` will do. The first start is not part of
