@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .client import EventStream, Lagged, PiClient, PiStatus, Reply, Run, WhenFull
 from .errors import (
+    BranchNotFound,
     ClientError,
     CommandFailed,
     ConnectionClosed,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BranchNotFound",
     "ChildSpec",
     "ClientError",
     "CommandFailed",

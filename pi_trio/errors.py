@@ -16,6 +16,7 @@
     ├── ProtocolError             the wire broke its rules
     │   └── InvalidResponse
     └── ClientError               a request or a run that did not end well
+        ├── BranchNotFound        (also a KeyError)
         ├── CommandFailed         Pi answered ``success: false``
         ├── RequestTimeout        the request's own deadline passed
         ├── ConnectionClosed      there is nothing to send the request to
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .client.reply import Reply
 
 __all__ = [
+    "BranchNotFound",
     "ClientError",
     "CommandFailed",
     "ConnectionClosed",
@@ -283,6 +285,20 @@ class ProcessExited(ConnectionClosed):
         self.instance_id = instance_id
         self.status = status
         self.stderr_tail = stderr_tail
+
+
+class BranchNotFound(ClientError, KeyError):
+    """The session has no branch, entry or label ``to`` (``known``: the names of its branches)."""
+
+    def __init__(self, to: str, *, known: tuple[str, ...] = ()) -> None:
+        listing = f" (there are the branches: {', '.join(known)})" if known else ""
+        self._message = f"there is no branch, entry or label {to!r}{listing}"
+        super().__init__(self._message)
+        self.to = to
+        self.known = known
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return self._message
 
 
 class ProviderUnavailable(ClientError):

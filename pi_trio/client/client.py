@@ -27,6 +27,7 @@ from ..protocol import (
     response_data,
     text_delta,
 )
+from .branches import Branches
 from .commands import Commands
 from .desk import DialogDesk
 from .dialogs import DialogInterceptor
@@ -134,6 +135,8 @@ class PiClient(Commands):
         self._agent_starts = 0
         self._bash_lock = trio.Lock()
         self._desk = DialogDesk(name, self._send_or_drop)
+        self.branches = Branches(self, self._desk, self._run_lock)
+        """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
         self.records_received = 0

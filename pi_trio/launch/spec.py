@@ -131,6 +131,10 @@ def _folder(value: str | os.PathLike[str]) -> str:
     return os.fspath(value)
 
 
+BRANCHING = Path(__file__).parent / "branching.js"
+"""The extension with which ``client.branches`` moves."""
+
+
 @attrs.frozen(kw_only=True)
 class InstanceSpec:
     """How to launch one Pi. Everything has a default: ``InstanceSpec()`` is Pi as the user configured it.
@@ -181,6 +185,8 @@ class InstanceSpec:
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
 
+    branching: bool = False
+    """Whether ``client.branches`` can move within a session: for that Pi loads an extension of ours."""
     dialogs: DialogHandler | None = None
     """Who answers the dialogs of Pi's extensions (see :mod:`pi_trio.client.dialogs`); ``None``: they are dismissed."""
 
@@ -226,6 +232,8 @@ class InstanceSpec:
             args += ["--tools", ",".join(self.tools)] if self.tools else ["--no-tools"]
         for text in self.append_system_prompt:
             args += ["--append-system-prompt", text]
+        if self.branching:
+            args += ["--extension", str(BRANCHING)]
         return (*args, *self.extra_args)
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
