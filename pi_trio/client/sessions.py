@@ -88,9 +88,9 @@ class SessionCommands(Requester):
     async def get_last_assistant_text(self) -> str | None:
         """What the model said last; ``None`` when it has not said anything."""
         data = await self.request("get_last_assistant_text")
-        if not isinstance(data, dict) or data.get("text") is None:
+        if data == {}:  # JavaScript leaves out what is undefined
             return None
-        text: str = response_field("get_last_assistant_text", data, "text", str)
+        text: str | None = response_field("get_last_assistant_text", data, "text", str | None)
         return text
 
     async def get_commands(self) -> tuple[SlashCommand, ...]:

@@ -123,6 +123,8 @@ class SourceInfo(Wire):
     origin: str
     """``top-level`` or ``package``."""
     base_dir: str | None = None
+    changelog_path: str | None = None
+    """From Pi 1.5 on, for what came in a package that has one."""
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from .ui import UI_METHODS, UIRequest
 
 __all__ = [
     "EVENT_TYPES",
+    "STEP_TYPES",
     "AgentEnd",
     "AgentSettled",
     "AgentStart",
@@ -184,25 +185,23 @@ AssistantMessageEvent: TypeAlias = (
     | UnknownAssistantMessageEvent
 )
 
-by_tag(
-    AssistantMessageEvent,
-    "type",
-    {
-        "start": StreamStart,
-        "text_start": TextStart,
-        "text_delta": TextDelta,
-        "text_end": TextEnd,
-        "thinking_start": ThinkingStart,
-        "thinking_delta": ThinkingDelta,
-        "thinking_end": ThinkingEnd,
-        "toolcall_start": ToolCallStart,
-        "toolcall_delta": ToolCallDelta,
-        "toolcall_end": ToolCallEnd,
-        "done": StreamDone,
-        "error": StreamError,
-    },
-    UnknownAssistantMessageEvent,
-)
+STEP_TYPES: dict[str, type[Any]] = {
+    "start": StreamStart,
+    "text_start": TextStart,
+    "text_delta": TextDelta,
+    "text_end": TextEnd,
+    "thinking_start": ThinkingStart,
+    "thinking_delta": ThinkingDelta,
+    "thinking_end": ThinkingEnd,
+    "toolcall_start": ToolCallStart,
+    "toolcall_delta": ToolCallDelta,
+    "toolcall_end": ToolCallEnd,
+    "done": StreamDone,
+    "error": StreamError,
+}
+"""Pi's name of each streaming step, and the class for it."""
+
+by_tag(AssistantMessageEvent, "type", STEP_TYPES, UnknownAssistantMessageEvent)
 
 
 # --- events ------------------------------------------------------------------------------------------
