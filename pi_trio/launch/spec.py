@@ -93,6 +93,11 @@ def _a(kind: type, *, or_none: bool = False) -> Any:
     return check
 
 
+def _callable(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise SpecError(f"{attribute.name} must be an async function or None, not {value!r}")
+
+
 def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     _no_nul(instance, attribute, value)
     for each in value:
@@ -185,9 +190,9 @@ class InstanceSpec:
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
 
-    branching: bool = False
+    branching: bool = attrs.field(default=False, validator=_a(bool))
     """Whether ``client.branches`` can move within a session: for that Pi loads an extension of ours."""
-    dialogs: DialogHandler | None = None
+    dialogs: DialogHandler | None = attrs.field(default=None, validator=_callable)
     """Who answers the dialogs of Pi's extensions (see :mod:`pi_trio.client.dialogs`); ``None``: they are dismissed."""
 
     restart: RestartPolicy = attrs.field(factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy))
