@@ -455,7 +455,9 @@ class PiClient(Commands):
             if record.get("success") is True:
                 run._accepted()
 
-        disposition = await self.prompt(message, images=images, on_response=accepted)
+        # A run has no time-out unless one is asked for, and neither has its beginning: an extension of Pi may ask
+        # a person before the prompt is accepted.
+        disposition = await self.prompt(message, images=images, timeout=None, on_response=accepted)
         if disposition == "handled":
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:

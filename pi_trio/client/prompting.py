@@ -39,6 +39,7 @@ class PromptCommands(Requester):
     ) -> str | None:
         """Submit a prompt, and return when Pi took it. ``run`` and ``send`` see it through.
 
+        A command of an extension (``/name``) is over when Pi answers: give one that takes its time a ``timeout``.
         While Pi is busy, ``streaming_behavior`` says what becomes of it; without one Pi refuses it then.
 
         Returns Pi's disposition: ``"started"``, ``"queued"`` or ``"handled"`` (no run starts); ``None`` from

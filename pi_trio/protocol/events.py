@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from .convert import ShapeError, Wire, by_tag, structure
+from .entries import Entry
 from .framing import MalformedRecord
 from .messages import Message, ToolCall, ToolResultMessage, Usage
 from .records import Record
@@ -344,7 +345,7 @@ class QueueUpdate(Wire):
 class EntryAppended(Wire):
     """``entry_appended``: an extension added an entry to the session."""
 
-    entry: dict[str, Any]
+    entry: Entry
 
 
 @attrs.frozen

@@ -82,8 +82,8 @@ MADE_OF_OTHERS: dict[str, Ask] = {
     "branches.rename": lambda client: client.branches.rename("name"),
     "branches.switch": lambda client: client.branches.switch("e1"),
 }
-# Compacting and shell commands take as long as they take.
-WITHOUT_TIME_OUT = {"bash", "compact"}
+# Compactions, shell commands and runs take as long as they take.
+WITHOUT_TIME_OUT = {"bash", "compact", "send"}
 
 every_command = pytest.mark.parametrize("command", COMMANDS)
 everything = pytest.mark.parametrize("name", [*COMMANDS, *MADE_OF_OTHERS])
@@ -139,9 +139,7 @@ def test_no_answer_in_time(name: str) -> None:
         else:
             with pytest.raises(RequestTimeout):
                 await ask(name, client)
-            waited = trio.current_time() - started
-            # a run that is given up is aborted, which is not answered in time either; a heartbeat has a time of its own
-            assert waited == {"send": 35, "heartbeat": 10}.get(name, 30)
+            assert trio.current_time() - started == (10 if name == "heartbeat" else 30)
         assert "0 pending" in repr(client)
 
     connected(test)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import trio
 
-from pi_trio import CommandFailed, ProviderUnavailable
+from pi_trio import CommandFailed, ConnectionClosed, ProviderUnavailable, RestartType
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import (
     AssistantMessage,
@@ -22,7 +25,7 @@ from pi_trio.protocol import (
     UserMessage,
 )
 from pi_trio.testing import ModelRequest, Turn
-from tests.support import run, scripted
+from tests.support import run, scripted, until
 
 
 def echo(request: ModelRequest) -> Turn:
@@ -145,6 +148,30 @@ def test_there_is_nothing_to_cycle_to(pi: PiInstall, tmp_path: Path) -> None:
         async with scripted(pi, tmp_path, echo) as world:
             client = (await world.spawn()).client
             assert await client.cycle_model() is None
+
+    run(main)
+
+
+def test_a_heartbeat_goes_on_over_a_restart_and_ends_with_the_instance(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        beats: list[float] = []
+        async with scripted(one_pi, tmp_path, echo) as world:
+            pi = await world.spawn(restart=RestartType.PERMANENT, health=None)
+            async with trio.open_nursery() as nursery:
+
+                async def beat() -> None:
+                    with pytest.raises(ConnectionClosed):
+                        await pi.client.heartbeat(period=0.001, timeout=50, on_beat=beats.append)
+
+                nursery.start_soon(beat)
+                await until(lambda: len(beats) > 3)
+                first = pi.pid
+                assert first is not None
+                os.kill(first, signal.SIGKILL)
+                await until(lambda: pi.pid not in (first, None))
+                before = len(beats)
+                await until(lambda: len(beats) > before + 3)
+                await world.runtime.kill(pi.id)
 
     run(main)
 
