@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -13,28 +13,30 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy
+from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
     STREAMED,
     BashResult,
+    DialogHandler,
     Event,
     ImageContent,
     Item,
     MalformedRecord,
-    QueueContents,
     Record,
-    SessionStats,
-    SessionSwitch,
     State,
-    cancel_dialog,
     decode_event,
     decoded,
     encode_record,
     response_data,
     text_deltas,
 )
+from .branches import Branches
+from .commands import Commands
+from .desk import DialogDesk
+from .dialogs import DialogInterceptor
 from .intake import Intake
 from .reply import Reply
+from .requester import UNSET, Unset
 from .requests import PendingRequest, RequestTable
 from .run import Run
 from .views import View
@@ -52,13 +54,6 @@ _RUN_CAPACITY = 4096
 # How long leaving a run early waits for Pi to become idle. A tool that does not mind being aborted can
 # hold it longer; the next prompt is then refused by Pi itself.
 _ABORT_TIMEOUT = 5.0
-
-
-class _Unset:
-    """The type of a time-out that was not given: the client's default applies."""
-
-
-_UNSET = _Unset()
 
 
 def _data_of(command: str, response: Record) -> Any:
@@ -134,7 +129,7 @@ class EventStream:
         return self._texts.popleft()
 
 
-class PiClient:
+class PiClient(Commands):
     """Talks to one Pi. Every method may be called from any task.
 
     Each request ends exactly once: with Pi's response, or with an error that says what happened. Responses
@@ -157,6 +152,9 @@ class PiClient:
         self._draining = False
         self._agent_starts = 0
         self._bash_lock = trio.Lock()
+        self._desk = DialogDesk(name, self._send_or_drop)
+        self.branches = Branches(self, self._desk, self._run_lock)
+        """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
         self.records_received = 0
@@ -278,11 +276,7 @@ class PiClient:
             self._answer_dialog(event)
 
     def _answer_dialog(self, record: Record) -> None:
-        answer = cancel_dialog(record)
-        if answer is not None and self._transport is not None:
-            _log.info("%s: nobody answers dialogs: cancelled %s", self._name, record.get("method"))
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
-                self._transport.send_nowait(encode_record(answer))
+        self._desk.take(record)
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -291,7 +285,7 @@ class PiClient:
         command: str,
         params: Record | None = None,
         *,
-        timeout: float | _Unset | None = _UNSET,
+        timeout: float | Unset | None = UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
@@ -306,7 +300,7 @@ class PiClient:
             ProcessExited: Pi is gone, or went before it had answered.
             ConnectionClosed: it was stopped, or is being stopped.
         """
-        seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
+        seconds = self._request_timeout if isinstance(timeout, Unset) else timeout
         transport = self._ready
         if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
             started = trio.current_time()
@@ -369,45 +363,6 @@ class PiClient:
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
 
-    async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
-        """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
-        return self._note(await self.request("get_state", timeout=timeout))
-
-    async def get_session_stats(self) -> SessionStats:
-        """Counts, tokens and cost of the session. Raises as :meth:`request`."""
-        return response_data("get_session_stats", await self.request("get_session_stats"), SessionStats)
-
-    async def prompt(
-        self,
-        message: str,
-        *,
-        images: Sequence[ImageContent] = (),
-        streaming_behavior: Literal["steer", "followUp"] | None = None,
-        timeout: float | _Unset | None = _UNSET,
-        on_response: Callable[[Record], None] | None = None,
-    ) -> str | None:
-        """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
-
-        Returns Pi's disposition: ``"started"``, ``"queued"`` or ``"handled"`` (no run starts); ``None`` from
-        a Pi that does not say (0.87). Raises as :meth:`request`.
-        """
-        params: Record = {"message": message}
-        if images:
-            params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
-        if streaming_behavior is not None:
-            params["streamingBehavior"] = streaming_behavior
-        data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
-        disposition = data.get("disposition") if isinstance(data, dict) else None
-        return disposition if isinstance(disposition, str) else None
-
-    async def abort(self, *, timeout: float | _Unset | None = _UNSET) -> None:
-        """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
-        await self.request("abort", timeout=timeout)
-
-    async def clear_queue(self) -> QueueContents:
-        """Take back the steering and follow-up messages that Pi has not looked at. Raises as :meth:`request`."""
-        return response_data("clear_queue", await self.request("clear_queue"), QueueContents)
-
     async def bash(
         self, command: str, *, exclude_from_context: bool = False, timeout: float | None = None
     ) -> BashResult:
@@ -430,13 +385,46 @@ class PiClient:
                 raise
         return response_data("bash", data, BashResult)
 
-    async def new_session(self, *, parent_session: str | None = None) -> SessionSwitch:
-        """Start a fresh session. An extension may refuse (``cancelled``). Raises as :meth:`request`."""
-        params: Record = {} if parent_session is None else {"parentSession": parent_session}
-        switch = response_data("new_session", await self.request("new_session", params), SessionSwitch)
-        if not switch.cancelled:
-            await self.get_state()  # a Pi that takes over has to know which session that is
-        return switch
+    # --- dialogs -------------------------------------------------------------------------------------
+
+    @property
+    def dialog_handler(self) -> DialogHandler | None:
+        """Who answers the dialogs of Pi's extensions: see :mod:`pi_trio.client.dialogs`. May be set at any time.
+
+        With ``None`` they are dismissed: an extension gets ``undefined``, or for a confirmation ``false``. So is what
+        the handler does not answer (``None``), or fails to. It is cancelled when the dialog's own time is over, and
+        when its Pi ends; that Pi has given a dialog up for another reason, it does not tell.
+        """
+        return self._desk.handler
+
+    @dialog_handler.setter
+    def dialog_handler(self, handler: DialogHandler | None) -> None:
+        self._desk.handler = handler
+
+    async def serve_dialogs(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Let the handler answer dialogs, until cancelled. For whoever runs :meth:`serve`, beside that."""
+        await self._desk.serve(task_status=task_status)
+
+    def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""
+        self._desk.add_interceptor(interceptor)
+
+    def remove_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it no more requests. Idempotent."""
+        self._desk.remove_interceptor(interceptor)
+
+    def answer_dialog(self, id: str, response: Mapping[str, Any]) -> None:
+        """Send Pi the ``extension_ui_response`` to the dialog with this id.
+
+        ``response`` is ``{"value": ...}``, ``{"confirmed": ...}`` or ``{"cancelled": True}``. It is dropped when
+        there is no connection any more: the dialog went with it. Pi ignores an answer it does not wait for.
+        """
+        self._desk.answer(id, response)
+
+    def _send_or_drop(self, record: Record) -> None:
+        if self._transport is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                self._transport.send_nowait(encode_record(record))
 
     # --- events and runs -----------------------------------------------------------------------------
 
@@ -455,6 +443,7 @@ class PiClient:
         *,
         images: Sequence[ImageContent] = (),
         if_busy: Literal["wait", "refuse"] = "wait",
+        timeout: float | None = None,
     ) -> AsyncIterator[Run]:
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
@@ -462,18 +451,31 @@ class PiClient:
         :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
+        ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
+        ended as when it is left early.
+
         Raises:
             CommandFailed: Pi refused the prompt (no model, no key for it, ...).
             RunBusy: see above.
+            RunTimeout: see above.
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
+        run: Run | None = None
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            async with self._running(message, images) as run:
+                yield run
+        if scope.cancelled_caught:
+            raise RunTimeout(timeout or 0.0, run.reply if run else None)
+
+    @asynccontextmanager
+    async def _running(self, message: str, images: Sequence[ImageContent]) -> AsyncIterator[Run]:
         async with self._run_lock:
             transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
-            run = Run(subscription)
+            run = Run(subscription, self)
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -482,6 +484,7 @@ class PiClient:
                     run._set_handled()  # refused: there is nothing to end
                 raise
             finally:
+                run._leave()
                 self._run_subscriptions.discard(subscription)
                 subscription.close()
                 if not run.settled and self._transport is transport:  # not a Pi that took over since
@@ -494,7 +497,9 @@ class PiClient:
             if record.get("success") is True:
                 run._accepted()
 
-        disposition = await self.prompt(message, images=images, on_response=accepted)
+        # A run has no time-out unless one is asked for, and neither has its beginning: an extension of Pi may ask
+        # a person before the prompt is accepted.
+        disposition = await self.prompt(message, images=images, timeout=None, on_response=accepted)
         if disposition == "handled":
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
@@ -515,12 +520,15 @@ class PiClient:
         if scope.cancelled_caught:
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)
 
-    async def send(self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True) -> Reply:
+    async def send(
+        self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True, timeout: float | None = None
+    ) -> Reply:
         """Prompt Pi, wait until it has settled, return what came of it. Cancelled, it aborts the run.
 
         Raises:
             RunFailed: the model or its provider failed, unless ``check`` is false.
+            RunTimeout: it was not over within ``timeout`` seconds.
             CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
         """
-        async with self.run(message, images=images) as run:
+        async with self.run(message, images=images, timeout=timeout) as run:
             return await run.result(check=check)

@@ -47,6 +47,11 @@ class ReplyFold:
             if isinstance(event, MessageEnd):
                 self._messages.append(event.message)
 
+    @property
+    def usage(self) -> Usage:
+        """Tokens and US dollars of the model calls so far."""
+        return sum((each.usage for each in self._messages if isinstance(each, AssistantMessage)), Usage())
+
     def reply(self, *, handled: bool = False) -> Reply:
         """The reply as far as it has come."""
         answers = [message for message in self._messages if isinstance(message, AssistantMessage)]
@@ -56,7 +61,7 @@ class ReplyFold:
             stop_reason=last.stop_reason if last else None,
             messages=tuple(self._messages),
             tool_calls=tuple(call for answer in answers for call in answer.tool_calls),
-            usage=sum((answer.usage for answer in answers), Usage()),
+            usage=self.usage,
             error_message=last.error_message if last and last.stop_reason == "error" else None,
             handled=handled,
         )

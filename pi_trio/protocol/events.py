@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from .convert import ShapeError, Wire, by_tag, structure
+from .entries import Entry
 from .framing import MalformedRecord
 from .messages import Message, ToolCall, ToolResultMessage, Usage
 from .records import Record, decode_line
@@ -21,6 +22,7 @@ from .ui import UI_METHODS, UIRequest
 __all__ = [
     "EVENT_TYPES",
     "STREAMED",
+    "STEP_TYPES",
     "AgentEnd",
     "AgentSettled",
     "AgentStart",
@@ -64,6 +66,7 @@ __all__ = [
     "UnknownAssistantMessageEvent",
     "UnknownEvent",
     "decode_event",
+    "message_step",
     "text_delta",
     "text_deltas",
 ]
@@ -187,25 +190,23 @@ AssistantMessageEvent: TypeAlias = (
     | UnknownAssistantMessageEvent
 )
 
-by_tag(
-    AssistantMessageEvent,
-    "type",
-    {
-        "start": StreamStart,
-        "text_start": TextStart,
-        "text_delta": TextDelta,
-        "text_end": TextEnd,
-        "thinking_start": ThinkingStart,
-        "thinking_delta": ThinkingDelta,
-        "thinking_end": ThinkingEnd,
-        "toolcall_start": ToolCallStart,
-        "toolcall_delta": ToolCallDelta,
-        "toolcall_end": ToolCallEnd,
-        "done": StreamDone,
-        "error": StreamError,
-    },
-    UnknownAssistantMessageEvent,
-)
+STEP_TYPES: dict[str, type[Any]] = {
+    "start": StreamStart,
+    "text_start": TextStart,
+    "text_delta": TextDelta,
+    "text_end": TextEnd,
+    "thinking_start": ThinkingStart,
+    "thinking_delta": ThinkingDelta,
+    "thinking_end": ThinkingEnd,
+    "toolcall_start": ToolCallStart,
+    "toolcall_delta": ToolCallDelta,
+    "toolcall_end": ToolCallEnd,
+    "done": StreamDone,
+    "error": StreamError,
+}
+"""Pi's name of each streaming step, and the class for it."""
+
+by_tag(AssistantMessageEvent, "type", STEP_TYPES, UnknownAssistantMessageEvent)
 
 
 # --- events ------------------------------------------------------------------------------------------
@@ -348,7 +349,7 @@ class QueueUpdate(Wire):
 class EntryAppended(Wire):
     """``entry_appended``: an extension added an entry to the session."""
 
-    entry: dict[str, Any]
+    entry: Entry
 
 
 @attrs.frozen
@@ -594,10 +595,15 @@ def text_delta(item: object) -> str:
             return _updates.decode(item).text()
         except _NOT_PLAIN:
             item = decode_line(item)
-    if type(item) is dict and item.get("type") == "message_update":
-        step = item.get("assistantMessageEvent")
-        if type(step) is dict and step.get("type") == "text_delta":
-            delta = step.get("delta")
-            if type(delta) is str:
-                return delta
-    return ""
+    step = message_step(item)
+    delta = step.get("delta")
+    return delta if step.get("type") == "text_delta" and type(delta) is str else ""
+
+
+def message_step(record: object) -> Record:
+    """The streaming step in a ``message_update``, as it came; empty for every other record."""
+    if type(record) is dict and record.get("type") == "message_update":
+        step = record.get("assistantMessageEvent")
+        if type(step) is dict:
+            return step
+    return {}

@@ -104,6 +104,7 @@ class Supervisor:
         self.instance_id = instance_id
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
+        self.client.dialog_handler = spec.dialogs
         self.output = OutputRing(spec.log_bytes, Redactor(env))
         self.state = InstanceState.STARTING
         self.health = Health.UNKNOWN
