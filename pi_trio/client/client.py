@@ -30,6 +30,7 @@ from ..protocol import (
     response_data,
     text_delta,
 )
+from .dialogs import DialogInterceptor
 from .reply import Reply
 from .requests import RequestTable
 from .run import Run
@@ -144,6 +145,7 @@ class PiClient:
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
+        self._interceptors: list[DialogInterceptor] = []
 
     def __repr__(self) -> str:
         state = "closed" if self._events.closed else "connected" if self._transport else "not connected"
@@ -230,6 +232,8 @@ class PiClient:
                     if kind == "agent_start":
                         self._agent_starts += 1
                     elif kind == "extension_ui_request":
+                        if any(intercept(record) for intercept in self._interceptors):
+                            continue
                         self._answer_dialog(record)
             events.append(record)
         if events:
@@ -252,6 +256,14 @@ class PiClient:
             _log.info("%s: nobody answers dialogs: cancelled %s", self._name, record.get("method"))
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
                 self._transport.send_nowait(encode_record(answer))
+
+    def add_dialog_interceptor(self, intercept: DialogInterceptor) -> None:
+        """Let ``intercept`` see every dialog and notification first, and take over those that are meant for it."""
+        self._interceptors.append(intercept)
+
+    def remove_dialog_interceptor(self, intercept: DialogInterceptor) -> None:
+        """Take it out again."""
+        self._interceptors.remove(intercept)
 
     # --- requests ------------------------------------------------------------------------------------
 
