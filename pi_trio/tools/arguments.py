@@ -10,10 +10,9 @@ from typing import Any, Literal, get_args, get_origin, is_typeddict
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn
-from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_fn
 
 from ..protocol import ShapeError
-from .fields import has_fields
+from .fields import fields_of, has_fields
 from .schema import DICTS, LISTS, SETS, UNIONS, stripped
 
 __all__ = ["Misfit", "misfits_in", "structure_arguments"]
@@ -25,6 +24,8 @@ Misfit = tuple[str, str]
 
 # What hooks raise: ours, what cattrs generates, and a class's own validators and converters.
 _RAISED = (ShapeError, KeyError, TypeError, ValueError, AttributeError, cattrs.BaseValidationError)
+
+_UNKNOWN = "there is no such argument"
 
 # In the words of JSON, which is what the model writes.
 _WORDS: dict[type, str] = {
@@ -85,19 +86,35 @@ def _enum_hook(cls: type[enum.Enum]) -> Hook:
     return lambda value, _: cls(_one_of(values, value))
 
 
+def _but_for_enums(kind: type, hook: Hook) -> Hook:
+    # cattrs takes the hook of a type for its subclasses, too, and an IntEnum is one of int.
+    return lambda value, cls: hook(value, cls) if cls is kind else _enum_hook(cls)(value, cls)
+
+
 def _each(cls: Any, parts: Iterable[tuple[int | str, Any, Any]]) -> list[Any]:
     """Structure the parts (how each is called, its value, its type); raise with all that do not fit."""
     made: list[Any] = []
     wrong: list[Exception] = []
     for name, value, kind in parts:
         try:
-            made.append(_converter.structure(value, kind))
+            made.append(_part(name, value, kind))
         except _RAISED as error:
             error.add_note(IterableValidationNote(f"at {name!r}", name, kind))
             wrong.append(error)
     if wrong:
         raise IterableValidationError("parts that do not fit", wrong, cls)
     return made
+
+
+_ABSENT = object()
+
+
+def _part(name: int | str, value: Any, kind: Any) -> Any:
+    if value is _ABSENT:
+        raise KeyError(name)
+    if kind is _ABSENT:
+        raise ShapeError(_UNKNOWN)
+    return _converter.structure(value, kind)
 
 
 def _list_hook(cls: Any) -> Hook:
@@ -161,13 +178,28 @@ def _union_hook(cls: Any) -> Hook:
 
 
 def _class_hook(cls: type[Any]) -> Hook:
-    make = make_typed_dict_fn if is_typeddict(cls) else make_dict_structure_fn
-    build: Hook = make(cls, _converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+    build = make_dict_structure_fn(cls, _converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
 
     def hook(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise _is_not(value, "an object")
         return build(value, cls)
+
+    return hook
+
+
+def _typed_dict_hook(cls: type[Any]) -> Hook:
+    # Not cattrs' own: it takes every key for a required one where annotations are strings.
+    fields = fields_of(cls)
+    kinds = {field.name: field.type for field in fields}
+    required = {field.name: _ABSENT for field in fields if field.required}
+
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise _is_not(value, "an object")
+        names = {**value, **required}
+        made = _each(cls, ((name, value.get(name, _ABSENT), kinds.get(name, _ABSENT)) for name in names))
+        return dict(zip(names, made, strict=True))
 
     return hook
 
@@ -182,25 +214,24 @@ def _is_kind_of(*kinds: Any) -> Callable[[Any], bool]:
 
 
 _converter = cattrs.Converter()
-_converter.register_structure_hook(str, _exactly(str))
-_converter.register_structure_hook(bool, _exactly(bool))
-_converter.register_structure_hook(int, _integer)
-_converter.register_structure_hook(float, _number)
+for _kind, _hook in {str: _exactly(str), bool: _exactly(bool), int: _integer, float: _number}.items():
+    _converter.register_structure_hook(_kind, _but_for_enums(_kind, _hook))
 _converter.register_structure_hook(type(None), _exactly(type(None)))
 # The one that was registered last is asked first.
 _converter.register_structure_hook_factory(has_fields, _class_hook)
+_converter.register_structure_hook_factory(is_typeddict, _typed_dict_hook)
 _converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, enum.Enum), _enum_hook)
 _converter.register_structure_hook_factory(_is_kind_of(Literal), _literal_hook)
 _converter.register_structure_hook_factory(_is_kind_of(*UNIONS), _union_hook)
 _converter.register_structure_hook_factory(_is_kind_of(*DICTS), _dict_hook)
 _converter.register_structure_hook_factory(_is_kind_of(*LISTS, *SETS), _list_hook)
 _converter.register_structure_hook_factory(
-    _is_kind_of(tuple), lambda cls: _list_hook(cls) if Ellipsis in get_args(cls) or cls is tuple else _tuple_hook(cls)
+    _is_kind_of(tuple), lambda cls: _list_hook(cls) if cls is tuple or Ellipsis in get_args(cls) else _tuple_hook(cls)
 )
 _converter.register_structure_hook_factory(lambda cls: stripped(cls) is not cls, _wrapped_hook)
 
 
-def structure_arguments(value: Any, cls: type[Any]) -> Any:
+def structure_arguments(value: Any, cls: Any) -> Any:
     """Make a ``cls`` of what the model wrote.
 
     Raises:
@@ -220,7 +251,7 @@ def misfits_in(error: BaseException) -> Iterator[Misfit]:
         for each in others:
             yield from misfits_in(each)
     elif isinstance(error, ForbiddenExtraKeysError):
-        yield from ((name, "there is no such argument") for name in sorted(error.extra_fields))
+        yield from ((name, _UNKNOWN) for name in sorted(error.extra_fields))
     elif isinstance(error, KeyError):
         yield "", "is missing"
     else:

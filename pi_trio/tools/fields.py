@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_type_hints, is_typeddict
+from typing import Any, NotRequired, Required, get_origin, get_type_hints, is_typeddict
 
 import attrs
 
@@ -38,12 +38,18 @@ def fields_of(cls: type[Any]) -> list[Field]:
     hints = get_type_hints(cls, include_extras=True)
     return [
         Field(name, hints[name], required, default, said.get(name, ""))
-        for name, required, default in (_typed_dict(cls) if is_typeddict(cls) else _initialized(cls))
+        for name, required, default in (_typed_dict(cls, hints) if is_typeddict(cls) else _initialized(cls))
     ]
 
 
-def _typed_dict(cls: Any) -> list[tuple[str, bool, Any]]:
-    return [(name, name in cls.__required_keys__, MISSING) for name in cls.__annotations__]
+def _typed_dict(cls: Any, hints: dict[str, Any]) -> list[tuple[str, bool, Any]]:
+    # Where annotations are strings, `__required_keys__` knows nothing of the NotRequired in them.
+    found: list[tuple[str, bool, Any]] = []
+    for name, hint in hints.items():
+        wrapper = get_origin(hint)
+        required = wrapper is Required if wrapper in (Required, NotRequired) else name in cls.__required_keys__
+        found.append((name, required, MISSING))
+    return found
 
 
 def _initialized(cls: Any) -> list[tuple[str, bool, Any]]:

@@ -120,10 +120,8 @@ def _set(kind: Any, args: tuple[Any, ...], where: str, inside: tuple[Any, ...]) 
 
 
 def _tuple(kind: Any, args: tuple[Any, ...], where: str, inside: tuple[Any, ...]) -> Record:
-    if not args or args[-1] is Ellipsis:
+    if kind is tuple or Ellipsis in args:
         return _list(kind, args, where, inside)
-    if args == ((),):
-        args = ()
     items: list[Record] = []
     for number, each in enumerate(args):
         schema = schema_of(each, f"{where}[{number}]", inside)

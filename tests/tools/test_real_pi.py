@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import signal
+from collections.abc import AsyncIterable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pytest
 import trio
@@ -29,9 +30,11 @@ from pi_trio import (
 from pi_trio.abc import ExitStatus
 from pi_trio.launch import PiInstall
 from pi_trio.process import list_processes
-from pi_trio.protocol import Notify, ToolExecutionEnd, ToolExecutionUpdate
+from pi_trio.protocol import Notify, ToolExecutionEnd, ToolExecutionUpdate, UIRequest
 from pi_trio.testing import ModelRequest, ToolUse, Turn
 from tests.support import left_of, run, scripted, until
+
+T = TypeVar("T")
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -41,6 +44,14 @@ PIXEL = base64.b64decode(
 def alive(pid: int) -> bool:
     """Whether a process with this id runs."""
     return any(process.pid == pid and process.alive for process in list_processes())
+
+
+async def first(kind: type[T], events: AsyncIterable[object]) -> T:
+    """The first event of that type."""
+    async for event in events:
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} came")
 
 
 def calls(*uses: ToolUse) -> list[Turn]:
@@ -183,7 +194,7 @@ def test_progress_is_seen_as_events_in_order(pi: PiInstall, tmp_path: Path) -> N
                 "content": [{"type": "text", "text": '{"steps":20}'}],
                 "details": {"steps": 20},
             }
-            assert not any(event.raw.get("type") == "extension_ui_request" for event in events), "those are ours"
+            assert not any(isinstance(event, UIRequest) for event in events), "those are ours"
 
     run(main)
 
@@ -267,11 +278,9 @@ def test_when_pi_aborts_the_function_is_cancelled(pi: PiInstall, tmp_path: Path,
                     await probe.started.wait()
                     await instance.client.abort()
                     assert probe.unwound, "Pi has waited for the function"
-                async for event in events:
-                    if isinstance(event, ToolExecutionEnd):
-                        break
-            assert event.is_error
-            assert event.raw["result"]["content"][0]["text"] == "dwell was cancelled: Pi aborted it"
+                end = await first(ToolExecutionEnd, events)
+            assert end.is_error
+            assert end.raw["result"]["content"][0]["text"] == "dwell was cancelled: Pi aborted it"
             assert (await instance.client.send("still there?")).text == "Alive."
 
     run(main)
@@ -554,9 +563,6 @@ def test_other_clients_dialogs_are_not_touched(one_pi: PiInstall, tmp_path: Path
             instance = await world.spawn(python_tools=(order,), extra_args=world.extension("asks", source))
             with instance.client.subscribe() as events:
                 await instance.client.prompt("/ask")
-                async for event in events:
-                    if isinstance(event, Notify):
-                        break
-            assert event.message == "undefined"
+                assert (await first(Notify, events)).message == "undefined"
 
     run(main)
