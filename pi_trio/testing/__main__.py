@@ -1,7 +1,8 @@
 """Run a program against a scripted model: ``python -m pi_trio.testing [--provider P --model M] PROGRAM [ARG ...]``.
 
 The program's Pis find a configuration in which the provider (``anthropic`` unless named) is the scripted
-model, which answers every prompt by repeating it. No account, no key, no network.
+model, which answers every prompt by repeating it. No account, no key, no network. A prompt that names calls of
+tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what they returned.
 """
 
 from __future__ import annotations
@@ -13,16 +14,13 @@ import tempfile
 
 import trio
 
-from .model_server import ModelRequest, Turn, open_model_server
-
-
-def _echo(request: ModelRequest) -> Turn:
-    return Turn(f"The scripted model heard: {request.prompt}")
+from .echo import echo
+from .model_server import open_model_server
 
 
 async def _main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="pi-trio-scripted-") as folder:
-        async with open_model_server(_echo) as model:
+        async with open_model_server(echo) as model:
             env = model.configure(folder, provider=args.provider, models=[args.model])
             command = [sys.executable, *args.program]
             done = await trio.run_process(command, stdin=None, env={**os.environ, **env}, check=False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import attrs
 import trio
 
 from ..abc import RecordTransport
 from ..errors import ConnectionClosed, RequestTimeout, ToolSpecError
-from ..protocol import Record, decode_line, encode_record
+from ..protocol import Input, Record, SetStatus, ShapeError, decode_line, encode_record, structure
 from .call import Call
 from .offer import Offer
 from .tool import Tool
@@ -22,6 +24,29 @@ _log = logging.getLogger("pi_trio.tools")
 
 EXTENSION = Path(__file__).with_name("extension.js")
 """What Pi has to be started with (``-e``), so that it asks for tools."""
+
+
+# Tuples, for what they are compared with comes off the wire and may be anything.
+_TITLES = ("pi-trio:tools", "pi-trio:call")
+_NOTES = ("pi-trio:abort", "pi-trio:over")
+
+
+@attrs.frozen
+class _Question:
+    """Pi asks which tools there are, and says what it took of the last list."""
+
+    version: int
+    refused: dict[str, Any]
+
+
+@attrs.frozen
+class _Asked:
+    """Pi calls a tool; or, with the key alone, asks what comes behind an update."""
+
+    key: str
+    tool: str | None = None
+    id: str = ""
+    arguments: dict[str, Any] = attrs.field(factory=dict)
 
 
 class ToolHost:
@@ -102,7 +127,7 @@ class ToolHost:
             yield
         finally:
             with trio.CancelScope(shield=True):  # it ends when the functions have unwound, like any nursery
-                await self._take_away([tool.name for tool in tools if tool.name in self._offer.tools])
+                await self._take_away([tool.name for tool in tools if self._offer.tools.get(tool.name) is tool])
 
     def _put(self, tools: Collection[Tool]) -> None:
         if not self._enabled:
@@ -148,19 +173,20 @@ class ToolHost:
         """Take an ``extension_ui_request`` that comes from our extension. Whether it does."""
         if not self._enabled:
             return False
-        method, dialog = record.get("method"), record.get("id")
-        if method == "setStatus" and (note := _NOTES.get(record.get("statusKey", ""))) is not None:
-            call = self._calls.get(record.get("statusText", ""))
-            if call is not None:
-                note(call)
-            return True
-        take = _TAKE.get(record.get("title", "")) if method == "input" else None
-        if take is None or not isinstance(dialog, str):
+        is_note = record.get("method") == "setStatus"
+        if not is_note and record.get("method") != "input":
             return False
-        payload = decode_line(str(record.get("placeholder")).encode())
-        if isinstance(payload, dict):
-            take(self, dialog, payload)
-        return isinstance(payload, dict)
+        if record.get("statusKey" if is_note else "title") not in (_NOTES if is_note else _TITLES):
+            return False
+        try:
+            if is_note:
+                self._take_note(structure(record, SetStatus))
+            else:
+                self._take_dialog(structure(record, Input))
+        except ShapeError as error:
+            _log.warning("%s: another extension uses the names of ours: %s", self._id, error)
+            return False
+        return True
 
     async def serve(self) -> None:
         """Run the calls of one Pi, until cancelled: then they are cancelled, too."""
@@ -185,35 +211,50 @@ class ToolHost:
         self._closed = why
         self._offer.disconnected()
 
-    # --- the calls -----------------------------------------------------------------------------------------
+    # --- what comes from Pi -------------------------------------------------------------------------------
 
-    def _take_question(self, dialog: str, payload: Record) -> None:
+    def _take_note(self, note: SetStatus) -> None:
+        """Pi aborted a call, or has taken what came of it."""
+        call = self._calls.get(note.status_text or "")
+        if call is None:
+            return  # it is over, as far as this side knows
+        if note.status_key == "pi-trio:abort":
+            call.cancel("Pi aborted it")
+        else:
+            call.taken()
+
+    def _take_dialog(self, dialog: Input) -> None:
+        payload = decode_line((dialog.placeholder or "").encode("utf-8", "surrogatepass"))
+        if dialog.title == "pi-trio:tools":
+            self._take_question(dialog.id, structure(payload, _Question))
+        else:
+            self._take_call(dialog.id, structure(payload, _Asked))
+
+    def _take_question(self, dialog: str, question: _Question) -> None:
         """Pi wants to know its tools."""
-        refused = payload.get("refused") or {}
-        for name, why in refused.items():
+        for name, why in question.refused.items():
             _log.warning("%s: Pi does not take the tool %s: %s", self._id, name, why)
-        self._offer.asked(dialog, payload["version"], refused)
+        self._offer.asked(dialog, question.version, question.refused)
 
-    def _take_call(self, dialog: str, payload: Record) -> None:
+    def _take_call(self, dialog: str, asked: _Asked) -> None:
         """Pi calls a tool, or waits for what comes behind an update."""
-        key = payload["key"]
-        if "tool" not in payload:
-            if key in self._calls:
-                self._calls[key].ask_again(dialog)
+        if asked.tool is None:
+            if asked.key in self._calls:
+                self._calls[asked.key].ask_again(dialog)
             return
-        tool = self._offer.tools.get(payload["tool"])
+        tool = self._offer.tools.get(asked.tool)
         if tool is None or self._nursery is None:
-            self._answer(dialog, {"error": f"{payload['tool']} is not there any more"})
+            self._answer(dialog, {"error": f"{asked.tool} is not there any more"})
             return
-        call = self._calls[key] = Call(
+        call = self._calls[asked.key] = Call(
             tool,
-            call_id=payload["id"],
-            arguments=payload["arguments"],
+            call_id=asked.id,
+            arguments=asked.arguments,
             instance_id=self._id,
             dialog=dialog,
             answer=self._answer,
         )
-        self._nursery.start_soon(self._run, key, call, name=f"call of {tool.name}")
+        self._nursery.start_soon(self._run, asked.key, call, name=f"call of {tool.name}")
 
     async def _run(self, key: str, call: Call) -> None:
         await call.run(self._turns)
@@ -227,10 +268,3 @@ class ToolHost:
             record = {"type": "extension_ui_response", "id": dialog, "value": value}
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
                 self._transport.send_nowait(encode_record(record))
-
-
-_NOTES: dict[str, Callable[[Call], None]] = {
-    "pi-trio:abort": lambda call: call.cancel("Pi aborted it"),
-    "pi-trio:over": Call.taken,
-}
-_TAKE = {"pi-trio:tools": ToolHost._take_question, "pi-trio:call": ToolHost._take_call}

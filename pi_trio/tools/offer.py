@@ -47,7 +47,7 @@ class Offer:
 
     def disconnected(self) -> None:
         """That Pi is gone. Another will ask, and get the list of then."""
-        self._dialog, self._taken, self._listening = None, 0, False
+        self._dialog, self._taken, self.refused, self._listening = None, 0, {}, False
         self._wake()
 
     async def wait_taken(self, version: int) -> None:
