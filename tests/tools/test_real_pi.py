@@ -446,12 +446,21 @@ def test_tools_come_and_go_while_pi_runs(pi: PiInstall, tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_new_session_has_the_tools(pi: PiInstall, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["new_session", "switch_session", "clone"])
+def test_another_session_has_the_tools(pi: PiInstall, tmp_path: Path, way: str) -> None:
     async def main() -> None:
         async with scripted(pi, tmp_path, [Turn("One."), *calls(ToolUse("order", {"dish": "soup"}))]) as world:
-            instance = await world.spawn(python_tools=(order,))
+            instance = await world.spawn(python_tools=(order,), ephemeral=False)
             await instance.client.send("first")
-            await instance.client.new_session()
+            before = await instance.client.get_state()
+            if way == "clone":
+                await instance.client.request("clone")
+            else:
+                await instance.client.new_session()
+            if way == "switch_session":
+                await instance.client.request("switch_session", {"sessionPath": before.session_file})
+            after = await instance.client.get_state()
+            assert (after.session_id == before.session_id) is (way == "switch_session")
             assert (await instance.client.send("second")).text == "Done."
             assert told(world.model.requests[-1]) == ["1 small soup None"]
             await instance.tools.remove("order")
@@ -499,6 +508,28 @@ def test_a_pi_with_certain_tools_only_has_ours_too_and_refuses_later_ones(pi: Pi
             with pytest.raises(ToolSpecError, match="dwell .*certain tools only"):
                 await instance.tools.add(Probe().tool)
             assert list(instance.tools) == [order]
+
+    run(main)
+
+
+RIVAL = """export default function (pi) {
+    pi.registerTool({
+        name: "order", label: "order", description: "A rival", parameters: { type: "object", properties: {} },
+        execute: async () => ({ content: [{ type: "text", text: "the rival's" }] }),
+    });
+}"""
+
+
+def test_a_tool_of_the_program_goes_before_one_of_another_extension(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, calls(ToolUse("order", {"dish": "soup"}))) as world:
+            extensions = tmp_path / "agent" / "extensions"  # where a user's own are
+            extensions.mkdir()
+            (extensions / "rival.js").write_text(RIVAL)
+            instance = await world.spawn(python_tools=())
+            await instance.tools.add(order)
+            assert (await instance.client.send("go")).text == "Done."
+            assert told(world.model.requests[1]) == ["1 small soup None"]
 
     run(main)
 
