@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError, IterableValidationNote
+from cattrs.errors import IterableValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn
 
 from ..protocol import ShapeError
 from .fields import fields_of, has_fields
+from .misfits import UNKNOWN_ARGUMENT, misfits_in
 from .schema import DICTS, LISTS, SETS, UNIONS, stripped
 
-__all__ = ["Misfit", "misfits_in", "structure_arguments"]
+__all__ = ["structure_arguments"]
 
 Hook = Callable[[Any, Any], Any]
 
-Misfit = tuple[str, str]
-"""Where, such as ``"options.depth"`` or ``"paths[2]"``, and what is wrong there."""
-
 # What hooks raise: ours, what cattrs generates, and a class's own validators and converters.
 _RAISED = (ShapeError, KeyError, TypeError, ValueError, AttributeError, cattrs.BaseValidationError)
-
-_UNKNOWN = "there is no such argument"
 
 # In the words of JSON, which is what the model writes.
 _WORDS: dict[type, str] = {
@@ -113,7 +109,7 @@ def _part(name: int | str, value: Any, kind: Any) -> Any:
     if value is _ABSENT:
         raise KeyError(name)
     if kind is _ABSENT:
-        raise ShapeError(_UNKNOWN)
+        raise ShapeError(UNKNOWN_ARGUMENT)
     return _converter.structure(value, kind)
 
 
@@ -235,29 +231,6 @@ def structure_arguments(value: Any, cls: Any) -> Any:
     """Make a ``cls`` of what the model wrote.
 
     Raises:
-        Exception: it does not fit; :func:`misfits_in` says how.
+        Exception: it does not fit; :func:`~pi_trio.tools.misfits.misfits_in` says how.
     """
     return _converter.structure(value, cls)
-
-
-def misfits_in(error: BaseException) -> Iterator[Misfit]:
-    """All that did not fit, from what structuring raised."""
-    if isinstance(error, ClassValidationError | IterableValidationError):
-        named, others = error.group_exceptions()
-        for each, note in named:
-            name = note.name if hasattr(note, "name") else note.index
-            step = f"[{name}]" if isinstance(name, int) else f".{name}"
-            yield from ((f"{step}{where}".removeprefix("."), reason) for where, reason in _below(each))
-        for each in others:
-            yield from misfits_in(each)
-    elif isinstance(error, ForbiddenExtraKeysError):
-        yield from ((name, _UNKNOWN) for name in sorted(error.extra_fields))
-    elif isinstance(error, KeyError):
-        yield "", "is missing"
-    else:
-        yield "", str(error)
-
-
-def _below(error: BaseException) -> Iterator[Misfit]:
-    for where, reason in misfits_in(error):
-        yield (f".{where}" if where and not where.startswith("[") else where), reason

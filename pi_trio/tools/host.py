@@ -14,7 +14,7 @@ import trio
 from ..abc import RecordTransport
 from ..errors import ConnectionClosed, RequestTimeout, ToolSpecError
 from ..protocol import Input, Record, SetStatus, ShapeError, decode_line, encode_record, structure
-from .call import Call
+from .calls import Asked, Calls
 from .offer import Offer
 from .tool import Tool
 
@@ -39,16 +39,6 @@ class _Question:
     refused: dict[str, Any]
 
 
-@attrs.frozen
-class _Asked:
-    """Pi calls a tool; or, with the key alone, asks what comes behind an update."""
-
-    key: str
-    tool: str | None = None
-    id: str = ""
-    arguments: dict[str, Any] = attrs.field(factory=dict)
-
-
 class ToolHost:
     """The Python tools that one instance's Pi has, whichever process of it is the current one.
 
@@ -68,10 +58,8 @@ class ToolHost:
         self._transport: RecordTransport | None = None
         self._enabled = tools is not None
         self._offer = Offer(self._answer)
-        self._calls: dict[str, Call] = {}
-        self._turns = trio.CapacityLimiter(max_concurrent)
+        self._calls = Calls(instance_id, self._answer, max_concurrent=max_concurrent)
         self._request_timeout = request_timeout
-        self._nursery: trio.Nursery | None = None
         self._closed: str | None = None
         self._offer.replace({tool.name: tool for tool in tools or ()})
 
@@ -109,9 +97,7 @@ class ToolHost:
             KeyError: there is none of that name; then nothing is removed.
             RequestTimeout, ConnectionClosed: as :meth:`add`.
         """
-        for name in names:
-            self._offer.tools[name]
-        await self._take_away(names)
+        await self._take_away([self._offer.tools[name] for name in names])
         await self._until_taken([])
 
     @asynccontextmanager
@@ -127,7 +113,7 @@ class ToolHost:
             yield
         finally:
             with trio.CancelScope(shield=True):  # it ends when the functions have unwound, like any nursery
-                await self._take_away([tool.name for tool in tools if self._offer.tools.get(tool.name) is tool])
+                await self._take_away(tools)
 
     def _put(self, tools: Collection[Tool]) -> None:
         if not self._enabled:
@@ -155,13 +141,9 @@ class ToolHost:
                 f"{self._id}: Pi does not take {', '.join(f'{name} ({why})' for name, why in refused.items())}"
             )
 
-    async def _take_away(self, names: Collection[str]) -> None:
-        self._offer.replace({name: each for name, each in self._offer.tools.items() if name not in names})
-        calls = [call for call in self._calls.values() if call.tool.name in names]
-        for call in calls:
-            call.cancel("the program took the tool away")
-        for call in calls:
-            await call.wait_unwound()
+    async def _take_away(self, tools: Collection[Tool]) -> None:
+        self._offer.replace({name: each for name, each in self._offer.tools.items() if each not in tools})
+        await self._calls.end_those_of(tools, "the program took the tool away")
 
     # --- wiring: for whoever owns the connection ---------------------------------------------------------
 
@@ -189,22 +171,18 @@ class ToolHost:
         return True
 
     async def serve(self) -> None:
-        """Run the calls of one Pi, until cancelled: then they are cancelled, too."""
+        """Run the calls of one Pi, until cancelled: then they are cancelled, too. Returns when there never are any."""
+        if not self._enabled:
+            return
         try:
-            async with trio.open_nursery() as self._nursery:
-                await trio.sleep_forever()
+            await self._calls.serve()
         finally:
-            self._nursery = self._transport = None
-            self._calls.clear()
+            self._transport = None
             self._offer.disconnected()
 
     async def end_calls(self, why: str) -> None:
         """Take no more calls from this Pi, cancel those under way, and wait until Pi has taken that. To be bounded."""
-        self._nursery = None
-        for call in tuple(self._calls.values()):
-            call.cancel(why)
-        for call in tuple(self._calls.values()):
-            await call.wait_taken()
+        await self._calls.end(why)
 
     def close(self, why: str) -> None:
         """There will be no other Pi."""
@@ -214,52 +192,19 @@ class ToolHost:
     # --- what comes from Pi -------------------------------------------------------------------------------
 
     def _take_note(self, note: SetStatus) -> None:
-        """Pi aborted a call, or has taken what came of it."""
-        call = self._calls.get(note.status_text or "")
-        if call is None:
-            return  # it is over, as far as this side knows
-        if note.status_key == "pi-trio:abort":
-            call.cancel("Pi aborted it")
-        else:
-            call.taken()
+        act = self._calls.aborted if note.status_key == "pi-trio:abort" else self._calls.taken
+        act(note.status_text or "")
 
     def _take_dialog(self, dialog: Input) -> None:
         payload = decode_line((dialog.placeholder or "").encode("utf-8", "surrogatepass"))
-        if dialog.title == "pi-trio:tools":
-            self._take_question(dialog.id, structure(payload, _Question))
-        else:
-            self._take_call(dialog.id, structure(payload, _Asked))
-
-    def _take_question(self, dialog: str, question: _Question) -> None:
-        """Pi wants to know its tools."""
+        if dialog.title == "pi-trio:call":
+            asked = structure(payload, Asked)
+            self._calls.take(dialog.id, asked, self._offer.tools.get(asked.tool or ""))
+            return
+        question = structure(payload, _Question)
         for name, why in question.refused.items():
             _log.warning("%s: Pi does not take the tool %s: %s", self._id, name, why)
-        self._offer.asked(dialog, question.version, question.refused)
-
-    def _take_call(self, dialog: str, asked: _Asked) -> None:
-        """Pi calls a tool, or waits for what comes behind an update."""
-        if asked.tool is None:
-            if asked.key in self._calls:
-                self._calls[asked.key].ask_again(dialog)
-            return
-        tool = self._offer.tools.get(asked.tool)
-        if tool is None or self._nursery is None:
-            self._answer(dialog, {"error": f"{asked.tool} is not there any more"})
-            return
-        call = self._calls[asked.key] = Call(
-            tool,
-            call_id=asked.id,
-            arguments=asked.arguments,
-            instance_id=self._id,
-            dialog=dialog,
-            answer=self._answer,
-        )
-        self._nursery.start_soon(self._run, asked.key, call, name=f"call of {tool.name}")
-
-    async def _run(self, key: str, call: Call) -> None:
-        await call.run(self._turns)
-        await call.wait_taken()
-        del self._calls[key]
+        self._offer.asked(dialog.id, question.version, question.refused)
 
     def _answer(self, dialog: str, payload: Record) -> None:
         """Over the connection of this very Pi, as long as it is there: the client refuses all once a stop has begun."""

@@ -12,10 +12,11 @@ import attrs
 
 from ..errors import ToolError, ToolSpecError
 from ..protocol import Record
-from .arguments import misfits_in, structure_arguments
+from .arguments import structure_arguments
 from .context import ToolContext
 from .docstring import parse_docstring
 from .fields import MISSING, Field
+from .misfits import misfits_in
 from .schema import object_schema
 
 __all__ = ["Tool", "tool"]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pi_trio import Tool, ToolContext, ToolError
 from pi_trio.launch import PiInstall
-from pi_trio.tools.arguments import misfits_in, structure_arguments
+from pi_trio.tools.arguments import structure_arguments
+from pi_trio.tools.misfits import misfits_in
 from pi_trio.tools.schema import schema_of
 from tests.tools.kinds import EVERYTHING, TAKEN, Colour, Even, Level, Line, Options, Point, everything
 from tests.tools.test_schema import KINDS

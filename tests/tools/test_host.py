@@ -169,6 +169,29 @@ def test_who_waits_for_a_pi_that_dies_waits_no_longer(over: bool) -> None:
     virtually(main)
 
 
+def test_an_offer_is_over_with_its_body_however_that_ends() -> None:
+    async def main() -> None:
+        async with serving(double) as (host, pi):
+            with pytest.raises(ValueError, match="mine"):
+                async with host.offer(dwell):
+                    assert list(host) == [double, dwell]
+                    call = pi.call("dwell")
+                    await trio.testing.wait_all_tasks_blocked()
+                    raise ValueError("mine")
+            assert error(pi.answers[call]) == "dwell was cancelled: the program took the tool away"
+            await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
+            with trio.move_on_after(1) as patience:  # Pi does not take it
+                async with host.offer(dwell):
+                    raise AssertionError("it was not taken")
+            assert patience.cancelled_caught
+            with pytest.raises(ToolSpecError, match="already"):
+                async with host.offer(double):
+                    raise AssertionError("it was there before")
+            assert list(host) == [double]
+
+    virtually(main)
+
+
 def test_a_tool_that_pi_refuses_is_not_added() -> None:
     async def main() -> None:
         async with serving() as (host, pi), trio.open_nursery() as nursery:

@@ -288,24 +288,26 @@ def test_when_pi_aborts_the_function_is_cancelled(pi: PiInstall, tmp_path: Path,
 
 def test_a_call_that_waits_for_its_turn_is_aborted_without_having_run(one_pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
-        probe = Probe()
-        ran = False
+        started = trio.Event()
+        runs: list[int] = []
 
         @tool
-        async def second() -> None:
-            """Run."""
-            nonlocal ran
-            ran = True
+        async def dwell(number: int) -> None:
+            """Dwell for ever."""
+            runs.append(number)
+            started.set()
+            await trio.sleep_forever()
 
-        async with scripted(one_pi, tmp_path, calls(ToolUse("dwell"), ToolUse("second"))) as world:
-            instance = await world.spawn(python_tools=(probe.tool, second), max_concurrent_tools=1)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(instance.client.send, "go", check=False))
-                await probe.started.wait()
-                await instance.client.get_state()
+        uses = [ToolUse("dwell", {"number": number}) for number in range(2)]
+        async with scripted(one_pi, tmp_path, calls(*uses)) as world:
+            instance = await world.spawn(python_tools=(dwell,), max_concurrent_tools=1)
+            async with instance.client.run("go") as reading:
+                await started.wait()
+                await instance.client.get_state()  # Pi has asked for both by now
                 await instance.client.abort()
-        assert probe.cancelled
-        assert not ran
+                ends = [event async for event in reading if isinstance(event, ToolExecutionEnd)]
+        assert len(runs) == 1, "whichever had its turn"
+        assert [end.is_error for end in ends] == [True, True]
 
     run(main)
 
