@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .client import EventStream, Lagged, PiClient, Reply, Run, WhenFull
+from .client import EventStream, Lagged, PiClient, PiStatus, Reply, Run, WhenFull
 from .errors import (
+    BranchNotFound,
     ClientError,
     CommandFailed,
     ConnectionClosed,
@@ -18,11 +19,14 @@ from .errors import (
     PiTrioError,
     ProcessExited,
     ProtocolError,
+    ProviderUnavailable,
     RegistryError,
     RequestTimeout,
     RestartIntensityExceeded,
     RunBusy,
     RunFailed,
+    RunOver,
+    RunTimeout,
     SetupError,
     SpawnError,
     SpecError,
@@ -39,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BranchNotFound",
     "ChildSpec",
     "ClientError",
     "CommandFailed",
@@ -61,10 +66,12 @@ __all__ = [
     "NodeNotFound",
     "PiClient",
     "PiNotFound",
+    "PiStatus",
     "PiTooOld",
     "PiTrioError",
     "ProcessExited",
     "ProtocolError",
+    "ProviderUnavailable",
     "RegistryError",
     "Reply",
     "RequestTimeout",
@@ -74,6 +81,8 @@ __all__ = [
     "Run",
     "RunBusy",
     "RunFailed",
+    "RunOver",
+    "RunTimeout",
     "Runtime",
     "RuntimeStatistics",
     "SetupError",

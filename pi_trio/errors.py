@@ -18,11 +18,15 @@
     ├── ProtocolError             the wire broke its rules
     │   └── InvalidResponse
     └── ClientError               a request or a run that did not end well
+        ├── BranchNotFound        (also a KeyError)
         ├── CommandFailed         Pi answered ``success: false``
         ├── RequestTimeout        the request's own deadline passed
         ├── ConnectionClosed      there is nothing to send the request to
         │   └── ProcessExited     because the process is gone
+        ├── ProviderUnavailable   Pi cannot switch to that provider, or to that model of it
         ├── RunBusy
+        ├── RunOver               there is no run any more to say something to
+        ├── RunTimeout            the run's own deadline passed
         └── RunFailed             the model's run ended with an error
 
 Facts are attributes; the message repeats them for a reader. Streams raise Trio's own
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from .client.reply import Reply
 
 __all__ = [
+    "BranchNotFound",
     "ClientError",
     "CommandFailed",
     "ConnectionClosed",
@@ -55,11 +60,14 @@ __all__ = [
     "PiTrioError",
     "ProcessExited",
     "ProtocolError",
+    "ProviderUnavailable",
     "RegistryError",
     "RequestTimeout",
     "RestartIntensityExceeded",
     "RunBusy",
     "RunFailed",
+    "RunOver",
+    "RunTimeout",
     "SetupError",
     "SpawnError",
     "SpecError",
@@ -291,8 +299,51 @@ class ProcessExited(ConnectionClosed):
         self.stderr_tail = stderr_tail
 
 
+class BranchNotFound(ClientError, KeyError):
+    """The session has no branch, entry or label ``to`` (``known``: the names of its branches)."""
+
+    def __init__(self, to: str, *, known: tuple[str, ...] = ()) -> None:
+        listing = f" (there are the branches: {', '.join(known)})" if known else ""
+        self._message = f"there is no branch, entry or label {to!r}{listing}"
+        super().__init__(self._message)
+        self.to = to
+        self.known = known
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return self._message
+
+
+class ProviderUnavailable(ClientError):
+    """Pi does not know the provider or has no key for it (it does not say which), or it has no such model.
+
+    Attributes:
+        provider: the one that was asked for.
+        model: the model that was asked for, if any.
+        providers: those that Pi has keys for.
+        models: the models of ``provider`` that there are.
+    """
+
+    def __init__(
+        self, provider: str, model: str | None, *, providers: tuple[str, ...], models: tuple[str, ...]
+    ) -> None:
+        if models:
+            message = f"{provider} has no model {model!r} (it has: {', '.join(models)})"
+        else:
+            known = ", ".join(providers) if providers else "none"
+            message = f"Pi does not know the provider {provider!r}, or has no key for it (it has one for: {known})"
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.providers = providers
+        self.models = models
+
+
 class RunBusy(ClientError):
     """A run is already going on, and the caller asked not to wait for it."""
+
+
+class RunOver(ClientError):
+    """The run is over, and cannot be steered or aborted."""
 
 
 class RunFailed(ClientError):
@@ -300,4 +351,16 @@ class RunFailed(ClientError):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"the run ended with an error: {reply.error_message or 'no reason was given'}")
+        self.reply = reply
+
+
+class RunTimeout(ClientError):
+    """The run was not over within its own time-out of ``timeout`` seconds, and was aborted.
+
+    ``reply`` is what had come until then, as far as it had been read; ``None`` when the run had not begun.
+    """
+
+    def __init__(self, timeout: float, reply: Reply | None = None) -> None:
+        super().__init__(f"the run was not over within {timeout:g} s, and was aborted")
+        self.timeout = timeout
         self.reply = reply

@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from .. import __version__
+from ..client.dialogs import ask
 from ..errors import SpecError
 from ..launch import DEFAULT_PI_VERSION, THINKING_LEVELS, InstanceSpec
 from .demo import demo_command
@@ -16,6 +17,7 @@ from .doctor import doctor_command
 from .exits import EXIT_CODES, run_async
 from .run import run_command
 from .setup import setup_command
+from .terminal import read_line, somebody_there
 
 __all__ = ["main"]
 
@@ -67,8 +69,10 @@ def run(
     """Give a Pi one PROMPT ("-": read it from stdin) and stream its reply.
 
     A prompt that begins with a dash has to come from stdin. The text goes to stdout, what the tools do to
-    stderr. Ctrl-C aborts the run and stops the Pi politely.
+    stderr. What Pi's extensions ask is put to whoever is at the terminal; nobody is when the prompt comes from
+    stdin. Ctrl-C aborts the run and stops the Pi politely.
     """
+    dialogs = ask(read_line) if prompt != "-" and somebody_there() else None
     if prompt == "-":
         if sys.stdin is None:
             raise click.UsageError("the prompt is to be read from stdin, but stdin is closed")
@@ -90,6 +94,7 @@ def run(
             thinking=thinking,
             tools=None if tools is None else tuple(name.strip() for name in tools.split(",") if name.strip()),
             extra_args=ctx.meta["pi_args"],
+            dialogs=dialogs,
         )
     except SpecError as error:
         raise click.UsageError(str(error)) from error

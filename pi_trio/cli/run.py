@@ -16,6 +16,7 @@ from ..protocol import (
     MalformedRecord,
     MessageEnd,
     MessageUpdate,
+    Notify,
     ToolExecutionEnd,
     ToolExecutionStart,
     encode_record,
@@ -90,6 +91,8 @@ class Printer:
             self.note(f"> {event.tool_name} failed: {event.text.strip()[:500]}")
         elif isinstance(event, AutoRetryStart):
             self.note(f"> retry {event.attempt} of {event.max_attempts}: {event.error_message}")
+        elif isinstance(event, Notify):
+            self.note(f"> {event.message}")
         elif isinstance(event, MalformedRecord):
             self.note(f"> Pi wrote a line that is no record: {event.reason}")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..concurrency import Lagged, WhenFull
 from .client import EventStream, PiClient
+from .dialogs import DialogInterceptor
 from .reply import Reply
 from .run import Run
+from .sessions import PiStatus
 
-__all__ = ["EventStream", "Lagged", "PiClient", "Reply", "Run", "WhenFull"]
+__all__ = ["DialogInterceptor", "EventStream", "Lagged", "PiClient", "PiStatus", "Reply", "Run", "WhenFull"]

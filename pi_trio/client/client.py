@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -13,26 +13,31 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy
+from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
+    STREAMED,
     BashResult,
+    DialogHandler,
     Event,
     ImageContent,
+    Item,
     MalformedRecord,
-    QueueContents,
     Record,
-    SessionStats,
-    SessionSwitch,
     State,
-    cancel_dialog,
     decode_event,
+    decoded,
     encode_record,
     response_data,
-    text_delta,
+    text_deltas,
 )
+from .branches import Branches
+from .commands import Commands
+from .desk import DialogDesk
 from .dialogs import DialogInterceptor
+from .intake import Intake
 from .reply import Reply
-from .requests import RequestTable
+from .requester import UNSET, Unset
+from .requests import PendingRequest, RequestTable
 from .run import Run
 from .views import View
 
@@ -40,8 +45,8 @@ __all__ = ["EventStream", "PiClient"]
 
 _log = logging.getLogger("pi_trio.client")
 
-# Records that mean something to the client itself. One set look-up a record keeps routing cheap.
-_ROUTED = frozenset({"response", "extension_ui_request", "agent_start"})
+# Events that mean something to the client itself.
+_ROUTED = ("extension_ui_request", "agent_start")
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -51,11 +56,10 @@ _RUN_CAPACITY = 4096
 _ABORT_TIMEOUT = 5.0
 
 
-class _Unset:
-    """The type of a time-out that was not given: the client's default applies."""
-
-
-_UNSET = _Unset()
+def _data_of(command: str, response: Record) -> Any:
+    if response.get("success") is not True:
+        raise CommandFailed(command, str(response.get("error", "no reason was given")))
+    return response.get("data")
 
 
 class _TextView(View[str]):
@@ -77,7 +81,7 @@ class EventStream:
     manager, or :meth:`close` it.
     """
 
-    def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
+    def __init__(self, subscription: Subscription[Item]) -> None:
         self._subscription = subscription
         self._texts: deque[str] = deque()
 
@@ -95,15 +99,21 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event | Lagged:
-        try:
-            record = await self._subscription.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
+        record = await self._next()
+        if record is None:
+            raise StopAsyncIteration
         return record if isinstance(record, Lagged) else decode_event(record)
 
-    def records(self) -> AsyncIterator[Record | MalformedRecord | Lagged]:
-        """The records as they came, undecoded."""
-        return self._subscription
+    async def _next(self) -> Record | MalformedRecord | Lagged | None:
+        try:
+            item = await self._subscription.receive()
+        except trio.EndOfChannel:
+            return None
+        return item if isinstance(item, Lagged) else decoded(item)
+
+    def records(self) -> View[Record | MalformedRecord | Lagged]:
+        """The records as they came, not made into events."""
+        return View(self._next)
 
     def text(self) -> View[str]:
         """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
@@ -115,11 +125,11 @@ class EventStream:
                 batch = await self._subscription.receive_batch()
             except trio.EndOfChannel:
                 return None
-            self._texts.extend(filter(None, map(text_delta, batch)))
+            self._texts.extend(text_deltas(batch))
         return self._texts.popleft()
 
 
-class PiClient:
+class PiClient(Commands):
     """Talks to one Pi. Every method may be called from any task.
 
     Each request ends exactly once: with Pi's response, or with an error that says what happened. Responses
@@ -131,21 +141,25 @@ class PiClient:
         self._name = name
         self._request_timeout = request_timeout
         self._transport: RecordTransport | None = None
+        self._ready: RecordTransport | None = None  # the same, when what is behind it is ready for requests
         self._open = trio.Event()
         self._why_closed: Callable[[], ConnectionClosed] | None = None
         self._requests = RequestTable()
-        self._events: Broadcast[Record | MalformedRecord] = Broadcast()
+        self._intake: Intake | None = None
+        self._events: Broadcast[Item] = Broadcast()
         self._run_lock = trio.Lock()
-        self._run_subscriptions: set[Subscription[Record | MalformedRecord]] = set()
+        self._run_subscriptions: set[Subscription[Item]] = set()
         self._draining = False
         self._agent_starts = 0
         self._bash_lock = trio.Lock()
+        self._desk = DialogDesk(name, self._send_or_drop)
+        self.branches = Branches(self, self._desk, self._run_lock)
+        """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
-        self._interceptors: list[DialogInterceptor] = []
 
     def __repr__(self) -> str:
         state = "closed" if self._events.closed else "connected" if self._transport else "not connected"
@@ -157,16 +171,18 @@ class PiClient:
         """There is a Pi again. Whoever attached it runs :meth:`serve`, and calls :meth:`open` when it is ready."""
         self._transport = transport
         self._draining = False
+        self._intake = None  # until it is served
 
     def open(self) -> None:
         """The Pi is ready: requests that waited for it go out, and later ones at once."""
+        self._ready = self._transport
         self._open.set()
 
     async def probe(self, *, timeout: float) -> State:
         """``get_state`` on what is attached, ready or not: for its owner, who wants to know. Raises as `request`."""
         if self._transport is None:
             raise self._gone()
-        return self._note(await self._ask(self._transport, "get_state", None, timeout, None))
+        return self._note(await self._ask(self._transport, "get_state", None, timeout))
 
     def _note(self, data: Any) -> State:
         state = response_data("get_state", data, State)
@@ -174,23 +190,22 @@ class PiClient:
         return state
 
     async def serve(self, transport: RecordTransport) -> None:
-        """Take in the transport's records until it ends. The one task that reads it."""
-        await self._requests.keep_time_while(lambda: self._take_in(transport))
+        """Take in the transport's records until it ends. To be run by one task."""
+        intake = Intake(transport, self._route, self._events, self._is_held_up)
+        self._intake = intake
+        try:
+            await self._requests.keep_time_while(intake.run)
+        finally:
+            if self._intake is intake:
+                self._intake = None
 
-    async def _take_in(self, transport: RecordTransport) -> None:
-        while True:
-            try:
-                records = await transport.receive()
-            except trio.EndOfChannel:
-                return
-            self.records_received += len(records)
-            self._route(records)
-            while self._events.congested and not self._requests and not self._draining:
-                await self._events.wait_uncongested()
+    def _is_held_up(self) -> bool:
+        """Whether Pi is to be held up for a subscriber's sake: not while somebody waits for a response."""
+        return self._events.congested and not self._requests and not self._draining
 
     def refuse(self, why: Callable[[], ConnectionClosed]) -> None:
         """Fail the requests under way, and every later one, for good; keep taking in what Pi still says."""
-        self._transport = None
+        self._transport = self._ready = None
         self._why_closed = why
         self._open.set()
         self._requests.fail_all(why)
@@ -203,7 +218,7 @@ class PiClient:
 
     def detach(self, why: Callable[[], ConnectionClosed]) -> None:
         """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
-        self._transport = None
+        self._transport = self._ready = None
         if self._why_closed is None:
             self._open = trio.Event()
         self._requests.fail_all(why)
@@ -220,50 +235,45 @@ class PiClient:
     def _gone(self) -> ConnectionClosed:
         return self._why_closed() if self._why_closed else ConnectionClosed(f"{self._name or 'Pi'} is not connected")
 
-    def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
-        events: list[Record | MalformedRecord] = []
-        for record in records:
+    def _route(self, items: Sequence[Item]) -> bool:
+        """Give every item to whom it belongs. Whether there was a response among them."""
+        self.records_received += len(items)
+        events: list[Item] = []
+        answered = False
+        for item in items:
+            if type(item) is bytes and item.startswith(STREAMED):
+                events.append(item)
+                continue
+            record = decoded(item)
             if type(record) is dict:
                 kind = record.get("type")
-                if type(kind) is str and kind in _ROUTED:
-                    if kind == "response" and self._take_response(record, events):
+                if kind == "response" and record.get("id") is not None:
+                    if events:  # what came before it is there when its caller goes on
+                        self._events.publish(events)
                         events = []
-                        continue
-                    if kind == "agent_start":
-                        self._agent_starts += 1
-                    elif kind == "extension_ui_request":
-                        if any(intercept(record) for intercept in self._interceptors):
-                            continue
-                        self._answer_dialog(record)
+                    self._resolve(record)
+                    answered = True
+                    continue
+                if kind in _ROUTED and self._heed(record):
+                    continue
+            elif type(item) is bytes and not item.strip():
+                continue  # a blank line is no record
             events.append(record)
         if events:
             self._events.publish(events)
+        return answered
 
-    def _take_response(self, record: Record, before: list[Record | MalformedRecord]) -> bool:
-        """Resolve a response, with the events that came before it published first. False: it is an event too."""
-        if record.get("id") is None:
-            return False  # Pi could not read a line: that belongs to no request
-        if before:
-            self._events.publish(before)
-        if not self._requests.resolve(record):
+    def _resolve(self, response: Record) -> None:
+        if not self._requests.resolve(response):
             self._late_responses += 1
-            _log.debug("%s: a response nobody waits for: %s", self._name, record.get("command"))
-        return True
+            _log.debug("%s: a response nobody waits for: %s", self._name, response.get("command"))
 
-    def _answer_dialog(self, record: Record) -> None:
-        answer = cancel_dialog(record)
-        if answer is not None and self._transport is not None:
-            _log.info("%s: nobody answers dialogs: cancelled %s", self._name, record.get("method"))
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
-                self._transport.send_nowait(encode_record(answer))
-
-    def add_dialog_interceptor(self, intercept: DialogInterceptor) -> None:
-        """Let ``intercept`` see every dialog and notification first, and take over those that are meant for it."""
-        self._interceptors.append(intercept)
-
-    def remove_dialog_interceptor(self, intercept: DialogInterceptor) -> None:
-        """Take it out again."""
-        self._interceptors.remove(intercept)
+    def _heed(self, event: Record) -> bool:
+        """Note what an event means to the client itself. Whether it concerns nobody else."""
+        if event["type"] == "agent_start":
+            self._agent_starts += 1
+            return False
+        return self._desk.take(event)
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -272,7 +282,7 @@ class PiClient:
         command: str,
         params: Record | None = None,
         *,
-        timeout: float | _Unset | None = _UNSET,
+        timeout: float | Unset | None = UNSET,
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
@@ -287,14 +297,16 @@ class PiClient:
             ProcessExited: Pi is gone, or went before it had answered.
             ConnectionClosed: it was stopped, or is being stopped.
         """
-        seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
-        transport = self._transport if self._open.is_set() else None
+        seconds = self._request_timeout if isinstance(timeout, Unset) else timeout
+        transport = self._ready
         if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
             started = trio.current_time()
             transport = await self._connected(command, seconds)
             if seconds is not None:
                 seconds = max(0.0, seconds - (trio.current_time() - started))
-        return await self._ask(transport, command, params, seconds, on_response)
+        # As _ask, but without a coroutine of its own.
+        pending = self._submit(transport, command, params, seconds, on_response)
+        return _data_of(command, await pending.wait(self._intake))
 
     async def _connected(self, command: str, seconds: float | None) -> RecordTransport:
         """The connection to a Pi that is ready, waited for if need be. No checkpoint when there is one."""
@@ -315,19 +327,28 @@ class PiClient:
         command: str,
         params: Record | None,
         seconds: float | None,
-        on_response: Callable[[Record], None] | None,
     ) -> Any:
+        pending = self._submit(transport, command, params, seconds, None)
+        return _data_of(command, await pending.wait(self._intake))
+
+    def _submit(
+        self,
+        transport: RecordTransport,
+        command: str,
+        params: Record | None,
+        seconds: float | None,
+        on_response: Callable[[Record], None] | None,
+    ) -> PendingRequest:
+        """Send a command; whoever calls this waits for the response at once."""
         pending = self._requests.open(command, on_response, timeout=seconds)
+        record = {"id": pending.id, "type": command}
         try:
-            self._send(transport, {**(params or {}), "id": pending.id, "type": command})
+            self._send(transport, {**params, **record} if params else record)
         except BaseException:
             self._requests.forget(pending)
             raise
         self._events.interrupt()
-        record = await pending.wait()
-        if record.get("success") is not True:
-            raise CommandFailed(command, str(record.get("error", "no reason was given")))
-        return record.get("data")
+        return pending
 
     def _send(self, transport: RecordTransport, record: Record) -> None:
         try:
@@ -338,45 +359,6 @@ class PiClient:
             raise self._gone() from None
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
-
-    async def get_state(self, *, timeout: float | _Unset | None = _UNSET) -> State:
-        """What Pi is doing, with which model, in which session. Raises as :meth:`request`."""
-        return self._note(await self.request("get_state", timeout=timeout))
-
-    async def get_session_stats(self) -> SessionStats:
-        """Counts, tokens and cost of the session. Raises as :meth:`request`."""
-        return response_data("get_session_stats", await self.request("get_session_stats"), SessionStats)
-
-    async def prompt(
-        self,
-        message: str,
-        *,
-        images: Sequence[ImageContent] = (),
-        streaming_behavior: Literal["steer", "followUp"] | None = None,
-        timeout: float | _Unset | None = _UNSET,
-        on_response: Callable[[Record], None] | None = None,
-    ) -> str | None:
-        """Submit a prompt, and return when Pi took it. :meth:`run` and :meth:`send` see it through.
-
-        Returns Pi's disposition: ``"started"``, ``"queued"`` or ``"handled"`` (no run starts); ``None`` from
-        a Pi that does not say (0.87). Raises as :meth:`request`.
-        """
-        params: Record = {"message": message}
-        if images:
-            params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
-        if streaming_behavior is not None:
-            params["streamingBehavior"] = streaming_behavior
-        data = await self.request("prompt", params, timeout=timeout, on_response=on_response)
-        disposition = data.get("disposition") if isinstance(data, dict) else None
-        return disposition if isinstance(disposition, str) else None
-
-    async def abort(self, *, timeout: float | _Unset | None = _UNSET) -> None:
-        """Stop what Pi is doing, and wait until it is idle. Raises as :meth:`request`."""
-        await self.request("abort", timeout=timeout)
-
-    async def clear_queue(self) -> QueueContents:
-        """Take back the steering and follow-up messages that Pi has not looked at. Raises as :meth:`request`."""
-        return response_data("clear_queue", await self.request("clear_queue"), QueueContents)
 
     async def bash(
         self, command: str, *, exclude_from_context: bool = False, timeout: float | None = None
@@ -393,20 +375,53 @@ class PiClient:
         async with self._bash_lock:
             transport = await self._connected("bash", timeout)
             try:
-                data = await self._ask(transport, "bash", params, timeout, None)
+                data = await self._ask(transport, "bash", params, timeout)
             except (trio.Cancelled, RequestTimeout):
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
                     transport.send_nowait(encode_record({"type": "abort_bash"}))
                 raise
         return response_data("bash", data, BashResult)
 
-    async def new_session(self, *, parent_session: str | None = None) -> SessionSwitch:
-        """Start a fresh session. An extension may refuse (``cancelled``). Raises as :meth:`request`."""
-        params: Record = {} if parent_session is None else {"parentSession": parent_session}
-        switch = response_data("new_session", await self.request("new_session", params), SessionSwitch)
-        if not switch.cancelled:
-            await self.get_state()  # a Pi that takes over has to know which session that is
-        return switch
+    # --- dialogs -------------------------------------------------------------------------------------
+
+    @property
+    def dialog_handler(self) -> DialogHandler | None:
+        """Who answers the dialogs of Pi's extensions: see :mod:`pi_trio.client.dialogs`. May be set at any time.
+
+        With ``None`` they are dismissed: an extension gets ``undefined``, or for a confirmation ``false``. So is what
+        the handler does not answer (``None``), or fails to. It is cancelled when the dialog's own time is over, and
+        when its Pi ends; that Pi has given a dialog up for another reason, it does not tell.
+        """
+        return self._desk.handler
+
+    @dialog_handler.setter
+    def dialog_handler(self, handler: DialogHandler | None) -> None:
+        self._desk.handler = handler
+
+    async def serve_dialogs(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Let the handler answer dialogs, until cancelled. For whoever runs :meth:`serve`, beside that."""
+        await self._desk.serve(task_status=task_status)
+
+    def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""
+        self._desk.add_interceptor(interceptor)
+
+    def remove_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
+        """Show it no more requests. Idempotent."""
+        self._desk.remove_interceptor(interceptor)
+
+    def answer_dialog(self, id: str, response: Mapping[str, Any]) -> None:
+        """Send Pi the ``extension_ui_response`` to the dialog with this id.
+
+        ``response`` is ``{"value": ...}``, ``{"confirmed": ...}`` or ``{"cancelled": True}``. It is dropped when
+        there is no connection any more: the dialog went with it. Pi ignores an answer it does not wait for.
+        """
+        self._desk.answer(id, response)
+
+    def _send_or_drop(self, record: Record) -> None:
+        if self._transport is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
+                self._transport.send_nowait(encode_record(record))
 
     # --- events and runs -----------------------------------------------------------------------------
 
@@ -425,6 +440,7 @@ class PiClient:
         *,
         images: Sequence[ImageContent] = (),
         if_busy: Literal["wait", "refuse"] = "wait",
+        timeout: float | None = None,
     ) -> AsyncIterator[Run]:
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
@@ -432,18 +448,31 @@ class PiClient:
         :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
+        ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
+        ended as when it is left early.
+
         Raises:
             CommandFailed: Pi refused the prompt (no model, no key for it, ...).
             RunBusy: see above.
+            RunTimeout: see above.
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
+        run: Run | None = None
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            async with self._running(message, images) as run:
+                yield run
+        if scope.cancelled_caught:
+            raise RunTimeout(timeout or 0.0, run.reply if run else None)
+
+    @asynccontextmanager
+    async def _running(self, message: str, images: Sequence[ImageContent]) -> AsyncIterator[Run]:
         async with self._run_lock:
             transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
-            run = Run(subscription)
+            run = Run(subscription, self)
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -452,6 +481,7 @@ class PiClient:
                     run._set_handled()  # refused: there is nothing to end
                 raise
             finally:
+                run._leave()
                 self._run_subscriptions.discard(subscription)
                 subscription.close()
                 if not run.settled and self._transport is transport:  # not a Pi that took over since
@@ -464,7 +494,9 @@ class PiClient:
             if record.get("success") is True:
                 run._accepted()
 
-        disposition = await self.prompt(message, images=images, on_response=accepted)
+        # A run has no time-out unless one is asked for, and neither has its beginning: an extension of Pi may ask
+        # a person before the prompt is accepted.
+        disposition = await self.prompt(message, images=images, timeout=None, on_response=accepted)
         if disposition == "handled":
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
@@ -485,12 +517,15 @@ class PiClient:
         if scope.cancelled_caught:
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)
 
-    async def send(self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True) -> Reply:
+    async def send(
+        self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True, timeout: float | None = None
+    ) -> Reply:
         """Prompt Pi, wait until it has settled, return what came of it. Cancelled, it aborts the run.
 
         Raises:
             RunFailed: the model or its provider failed, unless ``check`` is false.
+            RunTimeout: it was not over within ``timeout`` seconds.
             CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
         """
-        async with self.run(message, images=images) as run:
+        async with self.run(message, images=images, timeout=timeout) as run:
             return await run.result(check=check)

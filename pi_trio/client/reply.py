@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..protocol import AssistantMessage, MalformedRecord, Message, MessageEnd, Record, ToolCall, Usage, decode_event
+from ..protocol import AssistantMessage, Message, MessageEnd, Record, ToolCall, Usage, decode_event
 
 __all__ = ["Reply", "ReplyFold"]
 
@@ -40,12 +40,17 @@ class ReplyFold:
     def __init__(self) -> None:
         self._messages: list[Message] = []
 
-    def add(self, record: Record | MalformedRecord) -> None:
+    def add(self, record: Record) -> None:
         """Take the next record of the run."""
-        if type(record) is dict and record.get("type") == "message_end":
+        if record.get("type") == "message_end":
             event = decode_event(record)
             if isinstance(event, MessageEnd):
                 self._messages.append(event.message)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and US dollars of the model calls so far."""
+        return sum((each.usage for each in self._messages if isinstance(each, AssistantMessage)), Usage())
 
     def reply(self, *, handled: bool = False) -> Reply:
         """The reply as far as it has come."""
@@ -56,7 +61,7 @@ class ReplyFold:
             stop_reason=last.stop_reason if last else None,
             messages=tuple(self._messages),
             tool_calls=tuple(call for answer in answers for call in answer.tool_calls),
-            usage=sum((answer.usage for answer in answers), Usage()),
+            usage=self.usage,
             error_message=last.error_message if last and last.stop_reason == "error" else None,
             handled=handled,
         )

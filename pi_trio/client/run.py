@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import trio
 
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, RunFailed
-from ..protocol import Event, MalformedRecord, Record, decode_event, text_delta
+from ..errors import ConnectionClosed, RunFailed, RunOver
+from ..protocol import (
+    Event,
+    ImageContent,
+    Item,
+    MalformedRecord,
+    MessageUpdate,
+    QueueContents,
+    Record,
+    ToolCall,
+    ToolCallEnd,
+    Usage,
+    decode_event,
+    decoded,
+    message_step,
+    text_delta,
+)
+from .prompting import PromptCommands
 from .reply import Reply, ReplyFold
 from .views import View
 
@@ -18,17 +34,22 @@ __all__ = ["Run"]
 class Run:
     """A run that is going on; made by :meth:`pi_trio.client.PiClient.run`. One task reads it, once.
 
-    Iterate it for its typed events, ``agent_settled`` included; or :meth:`text` for the text as it comes,
-    or :meth:`records` for the undecoded records; or just wait for the :meth:`result`.
+    Iterate it for its typed events, ``agent_settled`` included. Or look at it through :meth:`text`, :meth:`thinking`,
+    :meth:`tool_calls` or :meth:`records`: each reads on, and passes over what it does not show. Or just wait for the
+    :meth:`result`.
+
+    :meth:`steer`, :meth:`follow_up` and :meth:`abort` may be called from other tasks, too.
     """
 
-    def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
+    def __init__(self, subscription: Subscription[Item], commands: PromptCommands) -> None:
         self._subscription = subscription
+        self._commands = commands
         self._fold = ReplyFold()
         self._taken = 0
         self._accepted_at: int | None = None
         self._handled = False
         self._settled = False
+        self._left = False
 
     def __repr__(self) -> str:
         state = "handled" if self._handled else "settled" if self._settled else "going on"
@@ -49,28 +70,41 @@ class Run:
         """What has come so far, as far as it has been read."""
         return self._fold.reply(handled=self._handled)
 
+    @property
+    def usage(self) -> Usage:
+        """Tokens and US dollars of the model calls that are over, as far as they have been read."""
+        return self._fold.usage
+
     def _accepted(self) -> None:
         # Called while the response is routed: what is in the buffer now came before it, and an
         # `agent_settled` among that is the end of something else.
         self._accepted_at = self._subscription.received
+
+    def _leave(self) -> None:
+        self._left = True
 
     def _set_handled(self) -> None:
         self._handled = self._settled = True
 
     async def _next(self) -> Record | MalformedRecord | None:
         """The next record, or ``None`` behind the last."""
+        item = await self._next_item()
+        return None if item is None else decoded(item)
+
+    async def _next_item(self) -> Item | None:
         if self._settled:
             return None
         try:
-            record = await self._subscription.receive()
+            item = await self._subscription.receive()
         except trio.EndOfChannel:
             raise ConnectionClosed("Pi was stopped before the run had settled") from None
-        assert not isinstance(record, Lagged), "a run's subscription is waited for"
+        assert not isinstance(item, Lagged), "a run's subscription is waited for"
         self._taken += 1
-        self._fold.add(record)
-        if type(record) is dict and record.get("type") == "agent_settled":
-            self._settled = self._accepted_at is not None and self._taken > self._accepted_at
-        return record
+        if type(item) is dict:  # what is not decoded yet is a step of the stream, and ends nothing
+            self._fold.add(item)
+            if item.get("type") == "agent_settled":
+                self._settled = self._accepted_at is not None and self._taken > self._accepted_at
+        return item
 
     def records(self) -> View[Record | MalformedRecord]:
         """The run's records as they came, undecoded. Raises as iterating the run does."""
@@ -96,11 +130,66 @@ class Run:
         return View(self._next_text)
 
     async def _next_text(self) -> str | None:
-        while (record := await self._next()) is not None:
-            delta = text_delta(record)
+        while (item := await self._next_item()) is not None:
+            delta = text_delta(item)
             if delta:
                 return delta
         return None
+
+    def thinking(self) -> View[str]:
+        """What the model thinks, piece by piece, where its provider shows it. Raises as iterating the run does."""
+        return View(self._next_thinking)
+
+    async def _next_thinking(self) -> str | None:
+        while (record := await self._next()) is not None:
+            step = message_step(record)
+            if step.get("type") == "thinking_delta" and isinstance(delta := step.get("delta"), str) and delta:
+                return delta
+        return None
+
+    def tool_calls(self) -> View[ToolCall]:
+        """The tools the model asks for, each when its arguments are complete. Raises as iterating the run does."""
+        return View(self._next_tool_call)
+
+    async def _next_tool_call(self) -> ToolCall | None:
+        while (record := await self._next()) is not None:
+            if message_step(record).get("type") == "toolcall_end":
+                event = decode_event(record)
+                if isinstance(event, MessageUpdate) and isinstance(event.assistant_message_event, ToolCallEnd):
+                    return event.assistant_message_event.tool_call
+        return None
+
+    async def steer(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
+        """Tell the model something before its next turn.
+
+        What comes too late for the run, but before its end has been read, Pi keeps for the next one.
+
+        Raises:
+            RunOver: the end of the run has been read, or the run was left.
+            ClientError: as :meth:`pi_trio.client.PiClient.request`.
+        """
+        self._check_going_on()
+        await self._commands.steer(message, images=images)
+
+    async def follow_up(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
+        """Give the model something to do when it would be done: the run goes on with it. Otherwise as :meth:`steer`."""
+        self._check_going_on()
+        await self._commands.follow_up(message, images=images)
+
+    async def abort(self) -> QueueContents:
+        """End the run: take back what is queued, and return it; stop the model and its tools.
+
+        Returns when Pi is idle. The run's last records are there to be read then; its reply has the stop reason
+        ``aborted``. Raises as :meth:`steer`.
+        """
+        self._check_going_on()
+        taken_back = await self._commands.clear_queue()
+        await self._commands.abort()
+        return taken_back
+
+    def _check_going_on(self) -> None:
+        if self._settled or self._left:
+            raise RunOver("the run is over: what is said now would go to another")
 
     async def result(self, *, check: bool = True) -> Reply:
         """Read to the end of the run; return what it came to.
@@ -109,7 +198,7 @@ class Run:
             RunFailed: the model or its provider failed, unless ``check`` is false.
             ProcessExited, ConnectionClosed: as iterating the run does.
         """
-        while await self._next() is not None:
+        while await self._next_item() is not None:
             pass
         reply = self.reply
         if check and reply.stop_reason == "error":

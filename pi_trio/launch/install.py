@@ -22,7 +22,7 @@ __all__ = ["install_node", "install_pi", "npm_command"]
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*")
 
 # Packages that Pi's own bundle (dist/bundle) loads at run time instead of containing them.
-_BUNDLE_NEEDS = ("jiti", "typebox")
+_BUNDLE_NEEDS = ("@silvia-odwyer/photon-node", "jiti", "typebox")
 
 _NPM_TIMEOUT = 600.0
 _PIP_TIMEOUT = 600.0

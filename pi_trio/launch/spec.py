@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
-from ..protocol import DEFAULT_MAX_RECORD_BYTES
+from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
 from ..tools import EXTENSION, Tool
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
@@ -111,6 +111,11 @@ def _a(kind: type, *, or_none: bool = False) -> Any:
     return check
 
 
+def _callable(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise SpecError(f"{attribute.name} must be an async function or None, not {value!r}")
+
+
 def _args(instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     _no_nul(instance, attribute, value)
     for each in value:
@@ -147,6 +152,10 @@ def _folder(value: str | os.PathLike[str]) -> str:
     if not isinstance(value, str | os.PathLike):
         raise SpecError(f"cwd must be a path, not {value!r}")
     return os.fspath(value)
+
+
+BRANCHING = Path(__file__).parent / "branching.js"
+"""The extension with which ``client.branches`` moves."""
 
 
 @attrs.frozen(kw_only=True)
@@ -204,6 +213,11 @@ class InstanceSpec:
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
 
+    branching: bool = attrs.field(default=False, validator=_a(bool))
+    """Whether ``client.branches`` can move within a session: for that Pi loads an extension of ours."""
+    dialogs: DialogHandler | None = attrs.field(default=None, validator=_callable)
+    """Who answers the dialogs of Pi's extensions (see :mod:`pi_trio.client.dialogs`); ``None``: they are dismissed."""
+
     restart: RestartPolicy = attrs.field(factory=RestartPolicy, converter=_restart_policy, validator=_a(RestartPolicy))
     """What follows an ending that nobody asked for; a bare ``RestartType`` will do. The first start is not part of
     it: one that fails raises ``SpawnError`` where it was asked for."""
@@ -250,6 +264,8 @@ class InstanceSpec:
             args += ["-e", str(EXTENSION)]
         for text in self.append_system_prompt:
             args += ["--append-system-prompt", text]
+        if self.branching:
+            args += ["--extension", str(BRANCHING)]
         return (*args, *self.extra_args)
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:

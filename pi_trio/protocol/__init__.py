@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-from .commands import (
-    BashResult,
-    ContextUsage,
-    Model,
-    QueueContents,
-    SessionStats,
-    SessionSwitch,
-    State,
-    TokenCounts,
-    response_data,
-)
+from .commands import *
+from .commands import __all__ as _commands
 from .convert import ShapeError, Wire, structure
+from .entries import *
+from .entries import __all__ as _entries
 from .events import *
 from .events import __all__ as _events
 from .framing import DEFAULT_MAX_RECORD_BYTES, LineSplitter, MalformedRecord
 from .messages import *
 from .messages import __all__ as _messages
-from .records import Record, RecordDecoder, decode_line, encode_record
+from .models import *
+from .models import __all__ as _models
+from .records import Item, Record, RecordDecoder, cut_off, decode_line, decoded, encode_record
+from .tree import *
+from .tree import __all__ as _tree
 from .ui import *
 from .ui import __all__ as _ui
 
 __all__ = [  # noqa: PLE0604
     "DEFAULT_MAX_RECORD_BYTES",
-    "BashResult",
-    "ContextUsage",
+    "Item",
     "LineSplitter",
     "MalformedRecord",
-    "Model",
-    "QueueContents",
     "Record",
     "RecordDecoder",
-    "SessionStats",
-    "SessionSwitch",
     "ShapeError",
-    "State",
-    "TokenCounts",
     "Wire",
+    "cut_off",
     "decode_line",
+    "decoded",
     "encode_record",
-    "response_data",
     "structure",
+    *_commands,
+    *_entries,
     *_events,
     *_messages,
+    *_models,
+    *_tree,
     *_ui,
 ]

@@ -1,4 +1,4 @@
-"""What Pi answers to the commands of this version (Pi's ``docs/rpc-commands.md``)."""
+"""What Pi answers to commands (Pi's ``docs/rpc-commands.md``)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,23 @@ import attrs
 
 from ..errors import InvalidResponse
 from .convert import ShapeError, T, Wire, structure
+from .models import Model
 
 __all__ = [
     "BashResult",
     "ContextUsage",
-    "Model",
+    "Fork",
+    "ForkMessage",
     "QueueContents",
     "SessionStats",
     "SessionSwitch",
+    "SlashCommand",
+    "SourceInfo",
     "State",
     "TokenCounts",
     "response_data",
+    "response_field",
 ]
-
-
-@attrs.frozen
-class Model(Wire):
-    """A configured model. Sizes are in tokens."""
-
-    id: str
-    provider: str
-    name: str | None = None
-    api: str | None = None
-    base_url: str | None = None
-    reasoning: bool | None = None
-    context_window: int | None = None
-    max_tokens: int | None = None
 
 
 @attrs.frozen
@@ -104,6 +95,50 @@ class BashResult(Wire):
 
 
 @attrs.frozen
+class Fork(Wire):
+    """``fork``: a new session, up to before a message of the user; or whether an extension refused it."""
+
+    cancelled: bool
+    text: str | None = None
+    """That message, to be sent again or in other words."""
+
+
+@attrs.frozen
+class ForkMessage(Wire):
+    """``get_fork_messages``: a message of the user that can be forked from."""
+
+    entry_id: str
+    text: str
+
+
+@attrs.frozen
+class SourceInfo(Wire):
+    """Where something that Pi loaded comes from."""
+
+    path: str
+    source: str
+    """How it was found, such as ``local``, ``auto`` or ``cli``."""
+    scope: str
+    """``user``, ``project`` or ``temporary``."""
+    origin: str
+    """``top-level`` or ``package``."""
+    base_dir: str | None = None
+    changelog_path: str | None = None
+    """From Pi 1.5 on, for what came in a package that has one."""
+
+
+@attrs.frozen
+class SlashCommand(Wire):
+    """``get_commands``: what can be prompted as ``/name``."""
+
+    name: str
+    source: str
+    """``extension``, ``prompt`` (a template) or ``skill``."""
+    source_info: SourceInfo
+    description: str | None = None
+
+
+@attrs.frozen
 class SessionSwitch(Wire):
     """``new_session`` and the like: whether an extension refused the switch."""
 
@@ -116,6 +151,13 @@ class QueueContents(Wire):
 
     steering: tuple[str, ...]
     follow_up: tuple[str, ...]
+
+
+def response_field(command: str, data: Any, name: str, cls: Any) -> Any:
+    """One field of a response's data, as a ``cls``. Raises as :func:`response_data`."""
+    if not isinstance(data, dict) or name not in data:
+        raise InvalidResponse(command, f"{name} is missing", data=data)
+    return response_data(command, data[name], cls)
 
 
 def response_data(command: str, data: Any, cls: type[T]) -> T:

@@ -6,6 +6,8 @@ Dialogs (:class:`Select`, :class:`Confirm`, :class:`Input`, :class:`Editor`) blo
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import attrs
@@ -14,9 +16,13 @@ from .convert import Wire
 from .records import Record
 
 __all__ = [
+    "DISMISSED",
     "UI_METHODS",
     "Confirm",
     "Dialog",
+    "DialogAnswer",
+    "DialogHandler",
+    "Dismissed",
     "Editor",
     "Input",
     "Notify",
@@ -27,6 +33,7 @@ __all__ = [
     "SetWidget",
     "UIRequest",
     "cancel_dialog",
+    "dialog_response",
 ]
 
 
@@ -117,6 +124,22 @@ class SetEditorText(Wire):
 Dialog: TypeAlias = Select | Confirm | Input | Editor
 UIRequest: TypeAlias = Select | Confirm | Input | Editor | Notify | SetStatus | SetWidget | SetTitle | SetEditorText
 
+
+class Dismissed(enum.Enum):
+    """The type of :data:`DISMISSED`."""
+
+    DISMISSED = "dismissed"
+
+
+DISMISSED = Dismissed.DISMISSED
+"""The answer of somebody who closes the dialog: the extension gets ``undefined``, or for a confirmation ``false``."""
+
+DialogAnswer: TypeAlias = str | bool | Dismissed
+"""A bool for a :class:`Confirm`, one of the options for a :class:`Select`, any text for the others; or ``DISMISSED``."""
+
+DialogHandler: TypeAlias = Callable[[Dialog], Awaitable[DialogAnswer | None]]
+"""Answers a dialog, or with ``None`` leaves it to somebody else."""
+
 DIALOG_METHODS = frozenset({"select", "confirm", "input", "editor"})
 
 UI_METHODS: dict[str, type[Wire]] = {
@@ -139,3 +162,22 @@ def cancel_dialog(record: Record) -> Record | None:
     if not isinstance(method, str) or method not in DIALOG_METHODS or not isinstance(id_, str):
         return None
     return {"type": "extension_ui_response", "id": id_, "cancelled": True}
+
+
+def dialog_response(dialog: Dialog, answer: DialogAnswer) -> Record:
+    """What ``answer`` is in an ``extension_ui_response``.
+
+    Raises:
+        ValueError: it is no answer to this dialog.
+    """
+    if answer is DISMISSED:
+        return {"cancelled": True}
+    if isinstance(dialog, Confirm):
+        if not isinstance(answer, bool):
+            raise ValueError(f"a confirmation is answered with a bool, not {answer!r}")
+        return {"confirmed": answer}
+    if not isinstance(answer, str):
+        raise ValueError(f"this dialog is answered with a string, not {answer!r}")
+    if isinstance(dialog, Select) and answer not in dialog.options:
+        raise ValueError(f"{answer!r} is none of the options {dialog.options}")
+    return {"value": answer}

@@ -203,6 +203,7 @@ class Incarnation:
             pumps_done.set()
 
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._client.serve_dialogs)
             nursery.start_soon(pump)
             nursery.start_soon(transport.run_sender)
             nursery.start_soon(self._tools.serve)

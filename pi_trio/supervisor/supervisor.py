@@ -105,6 +105,7 @@ class Supervisor:
         self.instance_id = instance_id
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
+        self.client.dialog_handler = spec.dialogs
         self.tools = ToolHost(
             instance_id,
             spec.python_tools,

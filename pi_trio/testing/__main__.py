@@ -1,8 +1,9 @@
 """Run a program against a scripted model: ``python -m pi_trio.testing [--provider P --model M] PROGRAM [ARG ...]``.
 
-The program's Pis find a configuration in which the provider (``anthropic`` unless named) is the scripted
-model, which answers every prompt by repeating it. No account, no key, no network. A prompt that names calls of
-tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what they returned.
+The program's Pis find a configuration in which some models of ``anthropic`` and ``openai``, and the one that is named
+here, are the scripted model. It answers every prompt by repeating it, a long one in part. No account, no key, no
+network. A prompt that names calls of tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what
+they returned.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ import trio
 from .echo import echo
 from .model_server import open_model_server
 
+_STAND_INS = {"anthropic": ["claude-sonnet-4-5", "claude-haiku-4-5"], "openai": ["gpt-5.1"]}
+
 
 async def _main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="pi-trio-scripted-") as folder:
         async with open_model_server(echo) as model:
-            env = model.configure(folder, provider=args.provider, models=[args.model])
+            named = {args.provider: [args.model, *_STAND_INS.get(args.provider, ())]}
+            for provider, models in {**_STAND_INS, **named}.items():
+                env = model.configure(folder, provider=provider, models=dict.fromkeys(models))
             command = [sys.executable, *args.program]
             done = await trio.run_process(command, stdin=None, env={**os.environ, **env}, check=False)
     # What a shell reports of a program that a signal ended.

@@ -12,6 +12,8 @@ from .model_server import ModelRequest, ToolUse, Turn
 
 __all__ = ["echo"]
 
+_REPEATED = 300  # characters
+
 _CALL = re.compile(r"(\w+)\(([^()]*)\)")
 
 
@@ -21,7 +23,14 @@ def echo(request: ModelRequest) -> Turn:
     if results:
         return Turn(f"The tools said: {'; '.join(reversed(results))}")
     uses = tuple(_uses(request))
-    return Turn(tools=uses) if uses else Turn(f"The scripted model heard: {request.prompt}")
+    return Turn(tools=uses) if uses else _repeated(request)
+
+
+def _repeated(request: ModelRequest) -> Turn:
+    heard = request.prompt if len(request.prompt) <= _REPEATED else request.prompt[:_REPEATED] + " ..."
+    said = sum(len(str(message.get("content"))) for message in request.messages if message.get("role") == "user")
+    # Word by word, in about the time of a fast model: so that a program can say something in between.
+    return Turn(f"The scripted model heard: {heard}", input_tokens=max(100, said // 4), chunk_delay=0.01)
 
 
 def _since_last_turn(request: ModelRequest) -> Iterator[Mapping[str, Any]]:

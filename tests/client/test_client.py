@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
 import pytest
 import trio
-import trio.testing
 
 from pi_trio import (
     ClientError,
@@ -22,99 +17,9 @@ from pi_trio import (
     RunFailed,
     WhenFull,
 )
-from pi_trio.abc import ExitStatus, RecordTransport
-from pi_trio.protocol import Record, UnknownEvent, decode_line
-
-STATE: Record = {
-    "sessionId": "s",
-    "thinkingLevel": "off",
-    "isStreaming": False,
-    "isCompacting": False,
-    "steeringMode": "all",
-    "followUpMode": "all",
-    "autoCompactionEnabled": True,
-    "messageCount": 0,
-    "pendingMessageCount": 0,
-}
-
-
-class MemoryTransport(RecordTransport):
-    """What a test says Pi says; and what was said to Pi."""
-
-    def __init__(self) -> None:
-        self.sent: list[Record] = []
-        self._send, self._receive = trio.open_memory_channel[list[Any]](math.inf)
-        self.broken = False
-
-    def send_nowait(self, record: bytes) -> None:
-        if self.broken:
-            raise trio.BrokenResourceError
-        decoded = decode_line(record)
-        assert isinstance(decoded, dict)
-        self.sent.append(decoded)
-
-    async def receive(self) -> Sequence[Any]:
-        return await self._receive.receive()
-
-    async def run_sender(self) -> None:
-        raise AssertionError("the client does not write by itself")
-
-    def close_sending(self) -> None:
-        raise AssertionError("the client does not close anything")
-
-    def says(self, *records: Any) -> None:
-        self._send.send_nowait(list(records))
-
-    def answers(self, command: str, data: Any = None, **fields: Any) -> None:
-        """Answer the last ``command`` that was sent."""
-        id_ = [record["id"] for record in self.sent if record["type"] == command][-1]
-        record = {"type": "response", "command": command, "id": id_, "success": True, **fields}
-        self.says(record if data is None else {**record, "data": data})
-
-
-def delta(text: str) -> Record:
-    return {
-        "type": "message_update",
-        "assistantMessageEvent": {"type": "text_delta", "contentIndex": 0, "delta": text},
-    }
-
-
-def answer(text: str, stop_reason: str = "stop", **fields: Any) -> Record:
-    usage = {"input": 1, "output": 2, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 3, "cost": {"total": 0.5}}
-    message = {
-        "role": "assistant",
-        "content": [{"type": "text", "text": text}],
-        "provider": "p",
-        "model": "m",
-        "usage": usage,
-        "stopReason": stop_reason,
-        **fields,
-    }
-    return {"type": "message_end", "message": message}
-
-
-SETTLED: Record = {"type": "agent_settled"}
-
-blocked = trio.testing.wait_all_tasks_blocked
-
-
-def connected(test: Callable[[PiClient, MemoryTransport], Awaitable[None]]) -> None:
-    """Run a test on virtual time, with a client that is being served."""
-
-    async def main() -> None:
-        client, transport = PiClient("pi-1", request_timeout=30.0), MemoryTransport()
-        client.attach(transport)
-        client.open()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.serve, transport)
-            await test(client, transport)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def gone() -> ProcessExited:
-    return ProcessExited(instance_id="pi-1", status=ExitStatus(code=3), stderr_tail=b"oh\n")
+from pi_trio.abc import ExitStatus
+from pi_trio.protocol import Record, UnknownEvent
+from tests.client.memory import SETTLED, STATE, MemoryTransport, answer, blocked, connected, delta, gone
 
 
 def test_responses_find_their_request_whatever_their_order() -> None:
@@ -511,6 +416,37 @@ def test_dialogs_are_dismissed_and_notices_are_not() -> None:
         transport.says({**request, "method": "confirm", "message": "?"}, {**request, "method": "notify"})
         await blocked()
         assert transport.sent == [{"type": "extension_ui_response", "id": "u1", "cancelled": True}]
+
+    connected(test)
+
+
+def test_an_interceptor_takes_over_what_it_wants_and_answers_later() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        seen: list[str] = []
+
+        def claims_tools(record: Record) -> bool:
+            seen.append(record["id"])
+            return bool(record.get("title") == "tool")
+
+        def fails(record: Record) -> bool:
+            raise ZeroDivisionError
+
+        client.add_dialog_interceptor(fails)
+        client.add_dialog_interceptor(claims_tools)
+        request = {"type": "extension_ui_request", "method": "input"}
+        transport.says({**request, "id": "u1", "title": "tool"}, {**request, "id": "u2", "title": "name?"})
+        await blocked()
+        assert transport.sent == [{"type": "extension_ui_response", "id": "u2", "cancelled": True}]
+        client.answer_dialog("u1", {"value": "done"})
+        assert transport.sent[1:] == [{"type": "extension_ui_response", "id": "u1", "value": "done"}]
+        client.remove_dialog_interceptor(claims_tools)
+        client.remove_dialog_interceptor(claims_tools)
+        transport.says({**request, "id": "u3", "title": "tool"})
+        await blocked()
+        assert (seen, transport.sent[-1]["id"]) == (["u1", "u2"], "u3")
+        client.detach(gone)
+        client.answer_dialog("u1", {"value": "nobody hears it"})
+        assert len(transport.sent) == 3
 
     connected(test)
 

@@ -19,6 +19,43 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
+SAYS = {
+    "branches.py": [
+        "heard: Say it in French.",
+        "heard: Say it in Latin.",
+        "latin 9 entries",
+        "french 11 entries <- here",
+    ],
+    "switch_model.py": [
+        "anthropic/claude-sonnet-4-5: The scripted model heard: Think of a number.",
+        "anthropic/claude-haiku-4-5: The scripted model heard: Double it.",
+        "openai/gpt-5.1: The scripted model heard: Which number was it?",
+        "330 tokens, $0.0004 so far",
+        "as expected: ProviderUnavailable: Pi does not know the provider 'nobody'",
+    ],
+    "compaction.py": [" tokens before, about ", "heard: Who was it about?"],
+    "dialogs.py": ["Select(", "Input(", "Confirm(", "2.0.0 to staging: not released"],
+    "steering.py": [
+        "heard: Tell me a long story about the mountains.",
+        "heard: No: about the sea.",
+        "heard: And give it a title.",
+        "330 tokens, $0.0004",
+        "aborted",
+        "as expected: the run was not over within 0.01 s, and was aborted",
+    ],
+}
+"""What the examples of the client print, in this order."""
+
+
+def in_order(said: str, *parts: str) -> bool:
+    """Whether these parts stand in ``said``, one after the other."""
+    for part in parts:
+        _, found, said = said.partition(part)
+        if not found:
+            return False
+    return True
+
+
 def run_example(pi: PiInstall, home: Path, name: str) -> str:
     mark = {"PI_TRIO_TEST": uuid.uuid4().hex}
     done = subprocess.run(
@@ -49,6 +86,8 @@ def test_an_example_runs(pi: PiInstall, tmp_path: Path, name: str) -> None:
         assert sorted(lines[:2]) == ["draw: done, image", "weather: failed, text"]
         assert lines[2].endswith("There is no weather station in Atlantis: ask for a city above the sea.")
         assert lines[3:] == ["search: searching for 'nurseries'", "search: cancelled, as Pi was told to abort"]
+    elif name in SAYS:
+        assert in_order(said, *SAYS[name]), said
     else:
         assert name == "watch.py", "a new example needs a look at what it says"
         assert "<Instance unlucky stopped> was ended by SIGKILL" in said

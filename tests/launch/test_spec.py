@@ -47,6 +47,9 @@ def test_the_command_line() -> None:
     assert InstanceSpec(tools=()).arguments()[2:] == ("--no-tools",)
     assert InstanceSpec(ephemeral=True).arguments()[2:] == ("--no-session",)
     assert InstanceSpec(session="x.jsonl").arguments()[2:] == ("--session", "x.jsonl")
+    option, extension, last = InstanceSpec(branching=True, extra_args=("-x",)).arguments()[2:]
+    assert (option, last) == ("--extension", "-x")
+    assert Path(extension).is_file()
 
 
 def test_the_environment_is_changed_as_the_spec_says() -> None:
@@ -75,6 +78,8 @@ def test_no_value_of_the_environment_is_ever_shown() -> None:
         ({"thinking": "very"}, "off, minimal"),
         ({"tools": "bash"}, r"\('bash',\)"),
         ({"tools": (5,)}, "tools"),
+        ({"branching": "yes"}, "branching must be a bool"),
+        ({"dialogs": "allow"}, "dialogs must be an async function"),
         ({"extra_args": ("--api-key", "x")}, "environment"),
         ({"extra_args": ("--api-key=x",)}, "environment"),
         ({"extra_args": ("--mode=text",)}, "RPC"),

@@ -48,7 +48,9 @@ LEAST: dict[str, Record] = {
     "tool_execution_update": {"toolCallId": "c", "toolName": "bash"},
     "tool_execution_end": {"toolCallId": "c", "toolName": "bash", "isError": False},
     "queue_update": {"steering": [], "followUp": ["later"]},
-    "entry_appended": {"entry": {"type": "custom"}},
+    "entry_appended": {
+        "entry": {"type": "custom", "id": "e", "parentId": None, "timestamp": "2026-01-01", "customType": "x"}
+    },
     "session_info_changed": {},
     "thinking_level_changed": {"level": "high"},
     "compaction_start": {"reason": "manual"},

@@ -18,6 +18,9 @@ from pi_trio.protocol import (
     BashResult,
     CompactionResult,
     ContentBlock,
+    ConversationTree,
+    Entries,
+    Fork,
     MalformedRecord,
     Message,
     MessageUpdate,
@@ -28,8 +31,10 @@ from pi_trio.protocol import (
     SessionStats,
     SessionSwitch,
     State,
+    TreeNode,
     UnknownAssistantMessageEvent,
     UnknownContent,
+    UnknownEntry,
     UnknownEvent,
     UnknownMessage,
     Wire,
@@ -45,7 +50,7 @@ from tests.protocol.strategies import json_values, properties
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 VERSIONS = ("0.87.1", "1.5.2")
-UNKNOWN = (UnknownEvent, UnknownMessage, UnknownContent, UnknownAssistantMessageEvent, MalformedRecord)
+UNKNOWN = (UnknownEvent, UnknownMessage, UnknownContent, UnknownAssistantMessageEvent, UnknownEntry, MalformedRecord)
 
 # The first record of `pi --mode json`; in RPC mode, which is what is recorded, there is none.
 NOT_RECORDED_TYPES = {"session"}
@@ -61,7 +66,8 @@ DATA: dict[str, type[Any]] = {
     "new_session": SessionSwitch,
     "switch_session": SessionSwitch,
     "clone": SessionSwitch,
-    "fork": SessionSwitch,
+    "fork": Fork,
+    "get_entries": Entries,
     "set_model": Model,
     "compact": CompactionResult,
 }
@@ -217,6 +223,31 @@ def test_every_message_of_a_session_is_known(version: str, command: str) -> None
             count += len(messages(response))
             assert unknown(messages(response)) == []
     assert count > 10
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_is_lost_on_the_way_to_a_result(version: str) -> None:
+    for response in responses(version):
+        if response["success"] and response["command"] in DATA:
+            for part in inside(response_data(response["command"], response["data"], DATA[response["command"]])):
+                if isinstance(part, Wire):
+                    check_fields(part)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_tree_that_is_made_of_entries_is_pis_own(version: str) -> None:
+    trees = [each["data"] for each in responses(version) if each["command"] == "get_tree"]
+    for told in trees:
+        flat = sorted(entries(told), key=lambda entry: str(entry["timestamp"]))
+        tree = ConversationTree(structure({"entries": flat, "leafId": told["leafId"]}, Entries))
+        assert [as_told(root) for root in tree.roots] == told["tree"]
+        assert tree.path()[-1].id == told["leafId"]
+    assert trees
+
+
+def as_told(node: TreeNode) -> Record:
+    told: Record = {"entry": node.entry.raw, "children": [as_told(child) for child in node.children]}
+    return told if node.label is None else {**told, "label": node.label, "labelTimestamp": node.label_timestamp}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -44,6 +44,9 @@ class FakePi(RecordTransport):
     def close_sending(self) -> None:
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        raise NotImplementedError
+
     def ask(self, title: str, **payload: Any) -> str:
         self._number += 1
         dialog = f"d{self._number}"

@@ -1,0 +1,33 @@
+"""What the commands need of the client."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol import Record
+
+__all__ = ["UNSET", "Requester", "Unset"]
+
+
+class Unset:
+    """The type of a time-out that was not given: the client's default applies."""
+
+
+UNSET = Unset()
+
+
+class Requester(ABC):
+    """Sends a command, and gives back what Pi answers."""
+
+    @abstractmethod
+    async def request(
+        self,
+        command: str,
+        params: Record | None = None,
+        *,
+        timeout: float | Unset | None = UNSET,
+        on_response: Callable[[Record], None] | None = None,
+    ) -> Any:
+        """See :meth:`pi_trio.client.PiClient.request`."""

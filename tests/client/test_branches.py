@@ -1,0 +1,162 @@
+"""Branches of one session, on the real Pi in both versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from pi_trio import BranchNotFound, ClientError, CommandFailed, PiClient
+from pi_trio.launch import PiInstall
+from pi_trio.protocol import AssistantMessage, Branch, BranchSummaryEntry, MessageEntry, UserMessage
+from pi_trio.testing import ModelRequest, Turn
+from tests.support import run, scripted
+
+
+def echo(request: ModelRequest) -> Turn:
+    return Turn(f"heard {request.prompt}")
+
+
+def said(branch: Branch) -> list[str]:
+    return [
+        entry.message.text
+        for entry in branch.entries
+        if isinstance(entry, MessageEntry) and isinstance(entry.message, UserMessage | AssistantMessage)
+    ]
+
+
+async def answer_to(client: PiClient, text: str) -> str:
+    """The id of the entry with the answer to this prompt."""
+    for entry in (await client.get_entries()).entries:
+        message = entry.message if isinstance(entry, MessageEntry) else None
+        if isinstance(message, AssistantMessage) and message.text == f"heard {text}":
+            return entry.id
+    raise AssertionError(text)
+
+
+def test_a_branch_is_made_and_switched_back_from(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, echo) as world:
+            client = (await world.spawn(branching=True)).client
+            for prompt in ("one", "two"):
+                await client.send(prompt)
+            await client.branches.rename("main")
+            await client.branches.create(await answer_to(client, "one"), name="other")
+
+            main, other = await client.branches.list()
+            assert (main.name, main.active, other.name, other.active) == ("main", False, "other", True)
+            assert (said(main), said(other)) == (["one", "heard one", "two", "heard two"], ["one", "heard one"])
+
+            await client.send("three")
+            assert "two" not in str(world.model.requests[-1].messages)
+            await client.branches.switch("main")
+            await client.send("four")
+            assert "three" not in str(world.model.requests[-1].messages)
+            assert "two" in str(world.model.requests[-1].messages)
+
+            main, other = sorted(await client.branches.list(), key=lambda branch: str(branch.name))
+            assert (main.name, main.active) == ("main", True)
+            assert said(main) == ["one", "heard one", "two", "heard two", "four", "heard four"]
+            assert said(other) == ["one", "heard one", "three", "heard three"]
+            await client.branches.switch(other)
+            assert [branch.name for branch in await client.branches.list() if branch.active] == ["other"]
+
+    run(main)
+
+
+def test_a_branch_from_any_entry_and_one_without_a_name(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, echo) as world:
+            client = (await world.spawn(branching=True)).client
+            await client.send("one")
+            first = (await client.get_fork_messages())[0].entry_id
+            here = await client.branches.create(first)  # behind a message of the user: before it
+            assert here == (await client.get_entries()).leaf_id
+            await client.send("one in other words")
+            assert "heard one" not in str(world.model.requests[-1].messages)
+            for entry in (await client.get_entries()).entries:
+                await client.branches.create(entry.id)
+            branches = await client.branches.list()
+            assert {tuple(said(branch)) for branch in branches} >= {
+                ("one", "heard one"),
+                ("one in other words", "heard one in other words"),
+            }
+            assert {branch.name for branch in branches} == {None}
+
+    run(main)
+
+
+def test_what_is_left_behind_can_be_summarized(pi: PiInstall, tmp_path: Path) -> None:
+    def script(request: ModelRequest) -> Turn:
+        return echo(request) if request.prompt in ("one", "two") else Turn("What was left behind.")
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            client = (await world.spawn(branching=True)).client
+            await client.send("one")
+            await client.send("two")
+            await client.branches.create(
+                await answer_to(client, "one"), summarize=True, instructions="dwell on numbers"
+            )
+            entries = (await client.get_entries()).entries
+            summaries = [entry.summary for entry in entries if isinstance(entry, BranchSummaryEntry)]
+            assert len(summaries) == 1
+            assert "What was left behind." in summaries[0]
+            assert "dwell on numbers" in str(world.model.requests[-1].messages)
+
+    run(main)
+
+
+def test_branches_that_are_not_there_or_cannot_be(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        refuses = "export default (pi) => pi.on('session_before_tree', async () => ({ cancel: true }));"
+        async with scripted(pi, tmp_path, echo) as world:
+            client = (await world.spawn(branching=True, extra_args=world.extension("refuses", refuses))).client
+            await client.send("one")
+            await client.branches.create(name="here")
+            with pytest.raises(ValueError, match="'here' already"):
+                await client.branches.create(name="here")
+            with pytest.raises(BranchNotFound, match="'nowhere' .there are the branches: here"):
+                await client.branches.switch("nowhere")
+            with pytest.raises(BranchNotFound, match="'nothing'"):
+                await client.branches.create("nothing")
+            with pytest.raises(CommandFailed, match="refused to move"):
+                await client.branches.create(await answer_to(client, "one"))
+
+    run(main)
+
+
+def test_without_the_extension_the_model_is_not_asked(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, echo) as world:
+            client = (await world.spawn()).client
+            await client.send("one")
+            with pytest.raises(ClientError, match="branching=True"):
+                await client.branches.create()
+            assert len(await client.branches.list()) == 1
+            assert len(world.model.requests) == 1
+
+    run(main)
+
+
+def test_a_move_waits_for_the_run_that_goes_on(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, [Turn("one"), Turn(["a", "b", "c"], chunk_delay=0.1)]) as world:
+            client = (await world.spawn(branching=True)).client
+            await client.send("one")
+            start = (await client.get_entries()).leaf_id
+            done = []
+
+            async def move() -> None:
+                await client.branches.create(start, name="other")
+                done.append("move")
+
+            async with trio.open_nursery() as nursery:
+                async with client.run("two") as reading:
+                    nursery.start_soon(move)
+                    assert (await reading.result()).text == "abc"
+                    done.append("run")
+            assert done == ["run", "move"]
+
+    run(main)

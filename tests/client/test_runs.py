@@ -1,0 +1,265 @@
+"""What can be seen of a run and said to it: on the real Pi in both versions, and its deadline on virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from pi_trio import ClientError, PiClient, RunOver, RunTimeout
+from pi_trio.launch import PiInstall
+from pi_trio.protocol import (
+    AgentEnd,
+    AgentSettled,
+    CompactionEnd,
+    CompactionStart,
+    ImageContent,
+    QueueUpdate,
+    UserMessage,
+)
+from pi_trio.testing import ModelRequest, ToolUse, Turn
+from tests.client.memory import SETTLED, STATE, MemoryTransport, answer, blocked, connected, delta
+from tests.support import run, scripted
+
+ENDLESS = Turn(text=[f"word{n} " for n in range(100_000)], chunk_delay=0.005)
+
+# A resized image is another image: what is compared here is what was sent.
+AS_THEY_ARE = {"images": {"autoResize": False}}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def test_what_the_model_thinks_and_which_tools_it_wants(pi: PiInstall, tmp_path: Path) -> None:
+    def script(request: ModelRequest) -> Turn:
+        if request.tool_result is None:
+            tools = [ToolUse("bash", {"command": "echo 1"}), ToolUse("bash", {"command": "echo 2"})]
+            return Turn("Let me see.", thinking="I think so.", tools=tools)
+        return Turn("Done.", thinking="That is it.")
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            client = (await world.spawn()).client
+            async with client.run("think") as reading:
+                assert [piece async for piece in reading.thinking()] == ["I think so.", "That is it."]
+                assert reading.settled
+            async with client.run("call") as reading:
+                calls = [call async for call in reading.tool_calls()]
+                assert [(call.name, call.arguments) for call in calls] == [
+                    ("bash", {"command": "echo 1"}),
+                    ("bash", {"command": "echo 2"}),
+                ]
+                assert reading.usage == reading.reply.usage
+                assert reading.usage.total_tokens == 220
+                assert reading.reply.tool_calls == tuple(calls)
+
+    run(main)
+
+
+def test_tokens_and_cost_so_far(pi: PiInstall, tmp_path: Path) -> None:
+    def script(request: ModelRequest) -> Turn:
+        return Turn("One", tools=[ToolUse("bash", {"command": "true"})]) if request.tool_result is None else ENDLESS
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            client = (await world.spawn()).client
+            async with client.run("go") as reading:
+                assert reading.usage.total_tokens == 0
+                async for text in reading.text():
+                    if text.startswith("word"):
+                        break
+                assert reading.usage.total_tokens == 110
+                assert reading.usage.cost.total == pytest.approx(120e-6)
+
+    run(main)
+
+
+def test_an_image_in_a_prompt(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, [Turn("A pixel.")]) as world:
+            world.model.configure(tmp_path / "agent", settings=AS_THEY_ARE)
+            client = (await world.spawn()).client
+            reply = await client.send("What is it?", images=[ImageContent(data=PIXEL, mime_type="image/png")])
+            assert reply.text == "A pixel."
+            parts = world.model.requests[0].messages[-1]["content"]
+            assert [part["type"] for part in parts] == ["text", "image_url"]
+            assert PIXEL in parts[1]["image_url"]["url"]
+
+    run(main)
+
+
+def test_a_run_is_steered_and_followed_up(pi: PiInstall, tmp_path: Path) -> None:
+    go_on = trio.Event()
+
+    async def script(request: ModelRequest) -> Turn:
+        if request.number == 0:
+            await go_on.wait()
+            return Turn("Working.", tools=[ToolUse("bash", {"command": "true"})])
+        return Turn(f"Heard {request.prompt}.")
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            world.model.configure(tmp_path / "agent", settings=AS_THEY_ARE)
+            client = (await world.spawn()).client
+            async with client.run("work") as reading:
+                await reading.steer("left", images=[ImageContent(data=PIXEL, mime_type="image/png")])
+                await reading.follow_up("then rest")
+                go_on.set()
+                events = [event async for event in reading]
+            assert [request.prompt for request in world.model.requests] == ["work", "left", "then rest"]
+            queues = [(event.steering, event.follow_up) for event in events if isinstance(event, QueueUpdate)]
+            assert (("left",), ("then rest",)) in queues
+            assert [m.text for m in reading.reply.messages if isinstance(m, UserMessage)] == [
+                "work",
+                "left",
+                "then rest",
+            ]
+            assert reading.reply.text == "Heard then rest."
+            assert sum(isinstance(event, AgentSettled) for event in events) == 1
+
+    run(main)
+
+
+def test_a_run_is_aborted_and_read_to_its_end(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, [ENDLESS, Turn("Next.")]) as world:
+            client = (await world.spawn()).client
+            async with client.run("go on for ever") as reading:
+                await anext(reading.text())
+                await reading.follow_up("never said")
+                taken_back = await reading.abort()
+                assert taken_back.follow_up == ("never said",)
+                reply = await reading.result()
+                assert (reply.stop_reason, reply.ok) == ("aborted", False)
+                with pytest.raises(RunOver):
+                    await reading.steer("too late")
+            with pytest.raises(RunOver):
+                await reading.abort()
+            assert (await client.send("next")).text == "Next."
+            assert len(world.model.requests) == 2
+
+    run(main)
+
+
+def test_a_run_that_takes_too_long_is_aborted(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, [ENDLESS, Turn("Next.")]) as world:
+            client = (await world.spawn()).client
+            with pytest.raises(RunTimeout, match=r"within 0\.5 s") as caught:
+                async with client.run("go on for ever", timeout=0.5) as reading:
+                    async for _ in reading:
+                        pass
+            assert caught.value.reply == reading.reply
+            assert not (await client.get_state()).is_streaming
+            assert (await client.send("next", timeout=50)).text == "Next."
+
+    run(main)
+
+
+def test_a_compaction_inside_a_run_does_not_end_it(pi: PiInstall, tmp_path: Path) -> None:
+    async def script(request: ModelRequest) -> Turn:
+        if request.prompt.startswith("prompt"):
+            if request.prompt == "prompt 3" and request.tool_result is None:
+                tools = [ToolUse("bash", {"command": "true"})]
+                return Turn("words " * 3000, input_tokens=127_900, tools=tools)
+            return Turn(f"Answer to {request.prompt}. " + "words " * 3000)
+        return Turn("The summary.")
+
+    async def main() -> None:
+        settings = {"compaction": {"enabled": True, "reserveTokens": 1000, "keepRecentTokens": 2000}}
+        async with scripted(pi, tmp_path, script) as world:
+            world.model.configure(tmp_path / "agent", settings=settings)
+            client = (await world.spawn()).client
+            await client.send("prompt 1")
+            await client.send("prompt 2")
+            async with client.run("prompt 3") as reading:
+                events = [event async for event in reading]
+            kinds = [
+                type(event) for event in events if isinstance(event, CompactionStart | CompactionEnd | AgentSettled)
+            ]
+            assert kinds == [CompactionStart, CompactionEnd, AgentSettled]
+            (end,) = [event for event in events if isinstance(event, CompactionEnd)]
+            assert end.reason == "threshold"
+            assert end.result is not None
+            assert reading.reply.ok
+            assert any(isinstance(event, AgentEnd) for event in events)
+            assert (await client.send("prompt 4")).text.startswith("Answer to prompt 4.")
+
+    run(main)
+
+
+# --- on virtual time ---------------------------------------------------------------------------------
+
+
+async def settle(transport: MemoryTransport) -> None:
+    """Play a Pi that is told to abort."""
+    for command, data in (("clear_queue", {"steering": [], "followUp": []}), ("abort", None), ("get_state", STATE)):
+        await blocked()
+        transport.answers(command, data)
+
+
+def test_the_deadline_of_a_run_cancels_its_body() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says(delta("x"), answer("so far"))
+            await trio.sleep(2)
+            await settle(transport)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            started = trio.current_time()
+            with pytest.raises(RunTimeout) as caught:
+                async with client.run("hi", timeout=2) as reading:
+                    assert [event async for event in reading]
+            assert trio.current_time() - started == 2
+            assert caught.value.timeout == 2
+            assert caught.value.reply is not None
+            assert caught.value.reply.text == "so far"
+            assert isinstance(caught.value, ClientError)
+
+    connected(test)
+
+
+def test_the_deadline_of_a_run_that_waits_for_its_turn() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, "first")
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            await blocked()
+            with pytest.raises(RunTimeout) as caught:
+                await client.send("second", timeout=2)
+            assert caught.value.reply is None
+            transport.says(answer("done"), SETTLED)
+        assert [record["type"] for record in transport.sent] == ["prompt"]
+
+    connected(test)
+
+
+def test_a_run_in_time_is_not_disturbed_and_the_callers_own_cancellation_is_its_own() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says(answer("done"), SETTLED)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            assert (await client.send("hi", timeout=2)).text == "done"
+            await trio.sleep(10)
+            with trio.move_on_after(1) as scope:
+                await client.send("hi", timeout=5)
+            assert scope.cancelled_caught
+
+    connected(test)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_time_out_that_is_none(timeout: float) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with pytest.raises(ValueError, match="non-negative|NaN"):
+            await client.send("hi", timeout=timeout)
+        assert transport.sent == []
+
+    connected(test)
