@@ -269,11 +269,11 @@ class PiClient(Commands):
             _log.debug("%s: a response nobody waits for: %s", self._name, response.get("command"))
 
     def _heed(self, event: Record) -> bool:
-        """Note what an event means to the client itself. Whether it is nobody else's business."""
-        if event["type"] == "extension_ui_request":
-            return self._desk.take(event)
-        self._agent_starts += 1
-        return False
+        """Note what an event means to the client itself. Whether it concerns nobody else."""
+        if event["type"] == "agent_start":
+            self._agent_starts += 1
+            return False
+        return self._desk.take(event)
 
     # --- requests ------------------------------------------------------------------------------------
 

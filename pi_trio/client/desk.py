@@ -63,15 +63,15 @@ class DialogDesk:
             self._nursery = None
 
     def take(self, request: Record) -> bool:
-        """Route one request: never blocks, never raises. Whether an interceptor took it over."""
+        """Route one request: never blocks, never raises. Whether an interceptor took it over: then it is no event."""
         if self._intercepted(request):
             return True
         dismissal = cancel_dialog(request)
-        if dismissal is not None:  # else it shows something, and expects no answer
-            self._see_to(request, dismissal)
+        if dismissal is not None:  # or it shows something, and expects no answer
+            self._have_answered(request, dismissal)
         return False
 
-    def _see_to(self, request: Record, dismissal: Record) -> None:
+    def _have_answered(self, request: Record, dismissal: Record) -> None:
         dialog = decode_event(request)
         if self.handler is None or self._nursery is None or not isinstance(dialog, Dialog):
             _log.info("%s: nobody answers dialogs: dismissed %s", self._name, request.get("method"))

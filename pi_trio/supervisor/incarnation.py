@@ -319,10 +319,11 @@ class Incarnation:
         self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
 
     async def _end_calls(self) -> None:
-        """Cancel what Pi has called, and tell it so while it can still hear it."""
-        if self._manner is not StopManner.FORCE:
-            with trio.move_on_after(_UNWIND_TIMEOUT) as self._waiting:  # somebody who wants it faster cancels this
-                await self._tools.end_calls(f"its Pi {self._why or 'is being ended'}")
+        """Cancel what Pi has called, and tell it so while it can still hear it, unless there is no time for that."""
+        assert self._manner is not None
+        patience = _UNWIND_TIMEOUT if self._manner < StopManner.HASTY else 0.0
+        with trio.move_on_after(patience) as self._waiting:  # somebody who wants it faster cancels this
+            await self._tools.end_calls(f"its Pi {self._why or 'is being ended'}")
 
     async def _escalate(self, tree: ProcessTree, transport: PipeTransport) -> None:
         taken: StopStep | None = None

@@ -1,9 +1,9 @@
 """Run a program against a scripted model: ``python -m pi_trio.testing [--provider P --model M] PROGRAM [ARG ...]``.
 
 The program's Pis find a configuration in which some models of ``anthropic`` and ``openai``, and the one that is named
-here, are the scripted model. It answers every prompt by repeating it, a long one in part. A prompt that names calls of
-tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what they returned. No account, no key, no
-network.
+here, are the scripted model. It answers every prompt by repeating it, a long one in part. No account, no key, no
+network. A prompt that names calls of tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what
+they returned.
 """
 
 from __future__ import annotations

@@ -23,10 +23,10 @@ def echo(request: ModelRequest) -> Turn:
     if results:
         return Turn(f"The tools said: {'; '.join(reversed(results))}")
     uses = tuple(_uses(request))
-    return Turn(tools=uses) if uses else _repeat(request)
+    return Turn(tools=uses) if uses else _repeated(request)
 
 
-def _repeat(request: ModelRequest) -> Turn:
+def _repeated(request: ModelRequest) -> Turn:
     heard = request.prompt if len(request.prompt) <= _REPEATED else request.prompt[:_REPEATED] + " ..."
     said = sum(len(str(message.get("content"))) for message in request.messages if message.get("role") == "user")
     # Word by word, in about the time of a fast model: so that a program can say something in between.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import attrs
@@ -33,12 +35,14 @@ class Calls:
         self._turns = trio.CapacityLimiter(max_concurrent)
         self._by_key: dict[str, Call] = {}
         self._nursery: trio.Nursery | None = None  # None: no calls are taken
+        self._context = contextvars.Context()
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     async def serve(self) -> None:
         """Run the calls of one Pi, until cancelled: then they are cancelled, too."""
+        self._context = contextvars.copy_context()
         try:
             async with trio.open_nursery() as self._nursery:
                 await trio.sleep_forever()
@@ -62,7 +66,9 @@ class Calls:
                 dialog=dialog,
                 answer=self._answer,
             )
-            self._nursery.start_soon(self._run, asked.key, call, name=f"call of {tool.name}")
+            # Records are read by whichever task waits for one. Its context variables are not the call's.
+            start = partial(self._nursery.start_soon, name=f"call of {tool.name}")
+            self._context.run(start, self._run, asked.key, call)
 
     async def _run(self, key: str, call: Call) -> None:
         await call.run(self._turns)

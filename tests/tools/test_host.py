@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -45,6 +46,9 @@ class FakePi(RecordTransport):
         raise NotImplementedError
 
     def close_sending(self) -> None:
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
         raise NotImplementedError
 
     def ask(self, title: str, **payload: Any) -> str:
@@ -230,6 +234,24 @@ def test_a_call_has_one_answer_whatever_happens_to_it() -> None:
             assert error(await pi.answer(aborted)) == "dwell was cancelled: Pi aborted it"
             pi.note("pi-trio:over", "d")
             pi.note("pi-trio:abort", "d")  # too late: nobody is there
+
+    virtually(main)
+
+
+WHOSE: ContextVar[str] = ContextVar("WHOSE", default="the host's")
+
+
+def test_a_call_does_not_see_the_context_of_the_task_that_read_it() -> None:
+    @tool
+    async def whose() -> str:
+        """Say whose context it is."""
+        return WHOSE.get()
+
+    async def main() -> None:
+        async with serving(whose) as (_, pi):
+            WHOSE.set("the reader's")
+            answer = await pi.answer(pi.call("whose"))
+            assert answer["content"][0]["text"] == "the host's"
 
     virtually(main)
 

@@ -312,6 +312,34 @@ def test_a_call_that_waits_for_its_turn_is_aborted_without_having_run(one_pi: Pi
     run(main)
 
 
+def test_an_abort_does_not_wait_for_ever_for_a_function(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        started, let_go, unwound = trio.Event(), trio.Event(), trio.Event()
+
+        @tool
+        async def stubborn() -> None:
+            """Mind no cancellation."""
+            started.set()
+            with trio.CancelScope(shield=True):
+                await let_go.wait()
+            unwound.set()
+
+        script = [Turn(tools=[ToolUse("stubborn")]), Turn("Alive."), Turn("Still alive.")]
+        async with scripted(one_pi, tmp_path, script) as world:
+            instance = await world.spawn(python_tools=(stubborn,))
+            async with instance.client.run("go") as reading:
+                await started.wait()
+                await instance.client.abort()
+                ends = [event async for event in reading if isinstance(event, ToolExecutionEnd)]
+            assert ends[0].raw["result"]["content"][0]["text"] == "stubborn was aborted, but has not ended yet"
+            assert (await instance.client.send("there?")).text == "Alive."
+            let_go.set()
+            await unwound.wait()
+            assert (await instance.client.send("still?")).text == "Still alive."
+
+    run(main)
+
+
 def test_leaving_a_run_cancels_what_it_called(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         probe = Probe()
