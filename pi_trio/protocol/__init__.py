@@ -14,7 +14,7 @@ from .messages import *
 from .messages import __all__ as _messages
 from .models import *
 from .models import __all__ as _models
-from .records import Record, RecordDecoder, decode_line, encode_record
+from .records import Item, Record, RecordDecoder, cut_off, decode_line, decoded, encode_record
 from .tree import *
 from .tree import __all__ as _tree
 from .ui import *
@@ -22,13 +22,16 @@ from .ui import __all__ as _ui
 
 __all__ = [  # noqa: PLE0604
     "DEFAULT_MAX_RECORD_BYTES",
+    "Item",
     "LineSplitter",
     "MalformedRecord",
     "Record",
     "RecordDecoder",
     "ShapeError",
     "Wire",
+    "cut_off",
     "decode_line",
+    "decoded",
     "encode_record",
     "structure",
     *_commands,
