@@ -17,8 +17,9 @@ from .memory import MEMORY
 from .report import as_json, show
 from .requests import IN_FLIGHT, ROUND_TRIP
 from .start import START
+from .tools import TOOLS
 
-MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, MEMORY)}
+MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, TOOLS, MEMORY)}
 
 
 def main() -> int:

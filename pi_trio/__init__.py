@@ -30,11 +30,14 @@ from .errors import (
     SetupError,
     SpawnError,
     SpecError,
+    ToolError,
+    ToolSpecError,
 )
 from .launch import InstanceSpec
 from .lifecycle import Backoff, Health, HealthPolicy, InstanceState, RestartPolicy, RestartType
 from .runtime import Runtime, RuntimeStatistics, open_runtime, run
 from .supervisor import ChildSpec, Instance, InstanceStatus, LogGap, LogLine, Strategy, SupervisionTree
+from .tools import Tool, ToolContext, ToolHost, ToolImage, ToolResult, tool
 
 __version__ = "0.1.0"
 
@@ -87,7 +90,15 @@ __all__ = [
     "SpecError",
     "Strategy",
     "SupervisionTree",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolHost",
+    "ToolImage",
+    "ToolResult",
+    "ToolSpecError",
     "WhenFull",
     "open_runtime",
     "run",
+    "tool",
 ]

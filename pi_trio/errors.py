@@ -13,6 +13,8 @@
     │   ├── InstanceNotFound      (also a KeyError)
     │   ├── InstanceExists
     │   └── MaxInstancesError
+    ├── ToolSpecError             a tool that Pi cannot be given (also a ValueError)
+    ├── ToolError                 what a tool's function raises to tell the model something
     ├── ProtocolError             the wire broke its rules
     │   └── InvalidResponse
     └── ClientError               a request or a run that did not end well
@@ -69,6 +71,8 @@ __all__ = [
     "SetupError",
     "SpawnError",
     "SpecError",
+    "ToolError",
+    "ToolSpecError",
 ]
 
 _TAIL_LINES_IN_MESSAGE = 8
@@ -225,6 +229,14 @@ class MaxInstancesError(RegistryError):
             "stop one, or open the runtime with a larger max_instances"
         )
         self.limit = limit
+
+
+class ToolSpecError(PiTrioError, ValueError):
+    """A tool that Pi cannot be given: its function, its name, or that Pi refuses it. The message says what would do."""
+
+
+class ToolError(PiTrioError):
+    """Raised in a tool's function: the model is told its message, as it is, and that the call failed."""
 
 
 class ProtocolError(PiTrioError):

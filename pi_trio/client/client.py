@@ -256,8 +256,8 @@ class PiClient(Commands):
                     self._resolve(record)
                     answered = True
                     continue
-                if kind in _ROUTED:
-                    self._heed(record)
+                if kind in _ROUTED and self._heed(record):
+                    continue
             elif type(item) is bytes and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
@@ -270,15 +270,12 @@ class PiClient(Commands):
             self._late_responses += 1
             _log.debug("%s: a response nobody waits for: %s", self._name, response.get("command"))
 
-    def _heed(self, event: Record) -> None:
-        """Note what an event means to the client itself."""
-        if event["type"] == "agent_start":
-            self._agent_starts += 1
-        else:
-            self._answer_dialog(event)
-
-    def _answer_dialog(self, record: Record) -> None:
-        self._desk.take(record)
+    def _heed(self, event: Record) -> bool:
+        """Note what an event means to the client itself. Whether it is nobody else's business."""
+        if event["type"] == "extension_ui_request":
+            return self._desk.take(event)
+        self._agent_starts += 1
+        return False
 
     # --- requests ------------------------------------------------------------------------------------
 

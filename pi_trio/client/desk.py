@@ -62,13 +62,16 @@ class DialogDesk:
         finally:
             self._nursery = None
 
-    def take(self, request: Record) -> None:
-        """Route one request: never blocks, never raises."""
+    def take(self, request: Record) -> bool:
+        """Route one request: never blocks, never raises. Whether an interceptor took it over."""
         if self._intercepted(request):
-            return
+            return True
         dismissal = cancel_dialog(request)
-        if dismissal is None:
-            return  # it shows something, and expects no answer
+        if dismissal is not None:  # else it shows something, and expects no answer
+            self._see_to(request, dismissal)
+        return False
+
+    def _see_to(self, request: Record, dismissal: Record) -> None:
         dialog = decode_event(request)
         if self.handler is None or self._nursery is None or not isinstance(dialog, Dialog):
             _log.info("%s: nobody answers dialogs: dismissed %s", self._name, request.get("method"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import attrs
 from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler, State
+from ..tools import EXTENSION, Tool
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
 
@@ -70,6 +71,18 @@ def _strings(value: Any) -> Any:
     return tuple(value)
 
 
+def _tools(value: Any) -> Any:
+    if value is None:
+        return None
+    tools = tuple(value) if isinstance(value, Iterable) else (value,)
+    for each in tools:
+        if not isinstance(each, Tool):
+            raise SpecError(f"python_tools must contain tools, made with @tool or Tool.from_function, not {each!r}")
+        if [tool.name for tool in tools].count(each.name) > 1:
+            raise SpecError(f"python_tools has two tools with the name {each.name!r}")
+    return tools
+
+
 def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
     for each in value or ():
         if not isinstance(each, str) or not _passable(each):
@@ -83,6 +96,11 @@ def _restart_policy(value: object) -> object:
 def _bytes(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SpecError(f"{attribute.name} must be a positive number of bytes, not {value!r}")
+
+
+def _positive(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpecError(f"{attribute.name} must be a positive number, not {value!r}")
 
 
 def _a(kind: type, *, or_none: bool = False) -> Any:
@@ -159,7 +177,12 @@ class InstanceSpec:
     thinking: str | None = attrs.field(default=None, validator=_thinking)
     """One of :data:`THINKING_LEVELS`."""
     tools: tuple[str, ...] | None = attrs.field(default=None, converter=_strings, validator=_no_nul)
-    """The only tools Pi may use; ``()`` for none, ``None`` for Pi's default."""
+    """The only tools of its own that Pi may use; ``()`` for none, ``None`` for Pi's default."""
+    python_tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=_tools)
+    """Tools that are functions of this program. ``()`` for none at first: ``instance.tools`` takes more later. With
+    ``None`` there never are any, and Pi is not loaded with the extension that asks for them."""
+    max_concurrent_tools: int = attrs.field(default=8, validator=_positive)
+    """How many calls of them may run at the same time; others wait for their turn."""
     session_id: str | None = attrs.field(default=None, validator=_text)
     """Continue the session with this id in ``cwd``, or create it."""
     session: str | None = attrs.field(default=None, validator=_text)
@@ -241,7 +264,11 @@ class InstanceSpec:
         if self.ephemeral:
             args.append("--no-session")
         if self.tools is not None:
-            args += ["--tools", ",".join(self.tools)] if self.tools else ["--no-tools"]
+            # What Pi is told to use, it refuses to be told more of: tools of this program belong into the list, too.
+            names = dict.fromkeys((*self.tools, *(tool.name for tool in self.python_tools or ())))
+            args += ["--tools", ",".join(names)] if names else ["--no-tools"]
+        if self.python_tools is not None:
+            args += ["-e", str(EXTENSION)]
         for text in self.append_system_prompt:
             args += ["--append-system-prompt", text]
         if self.branching:

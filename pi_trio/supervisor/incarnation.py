@@ -25,6 +25,7 @@ from ..lifecycle import (
     next_step,
 )
 from ..protocol import State
+from ..tools import ToolHost
 from ..transport import PipeTransport
 from .output import OutputRing
 from .tail import Tail
@@ -38,6 +39,9 @@ _log = logging.getLogger("pi_trio.supervisor")
 _PIPE_TIMEOUT = 0.5
 # What the kernel needs to take a killed tree apart, with a margin for a machine that swaps.
 _SWEEP_TIMEOUT = 5.0
+# How long the functions that Pi called have to unwind before it is ended. They go on unwinding behind that, but what
+# comes of them is not told to anybody.
+_UNWIND_TIMEOUT = 1.0
 
 
 @attrs.frozen
@@ -84,6 +88,7 @@ class Incarnation:
         number: int,
         spec: InstanceSpec,
         client: PiClient,
+        tools: ToolHost,
         output: OutputRing,
         observer: Observer,
     ) -> None:
@@ -91,6 +96,7 @@ class Incarnation:
         self._number = number
         self._spec = spec
         self._client = client
+        self._tools = tools
         self._output = output
         self._observer = observer
         self._patience = StopPatience(drain_timeout=spec.drain_timeout, grace_timeout=spec.grace_timeout)
@@ -187,6 +193,7 @@ class Incarnation:
             on_data=lambda data: self._output.add("stdout", self._number, data),
         )
         self._client.attach(transport)
+        self._tools.attach(transport)
         pumps_done = trio.Event()
 
         async def pump() -> None:
@@ -199,6 +206,7 @@ class Incarnation:
             await nursery.start(self._client.serve_dialogs)
             nursery.start_soon(pump)
             nursery.start_soon(transport.run_sender)
+            nursery.start_soon(self._tools.serve)
             nursery.start_soon(self._become_ready, tree.pid)
             status = await self._until_exit(tree, transport)
             asked = self._asked  # what is asked from here on did not end it
@@ -297,6 +305,7 @@ class Incarnation:
             await self._stop_wanted.wait()
             if self._asked:
                 self._announce_stop()
+            await self._end_calls()
             await self._escalate(tree, transport)
             nursery.cancel_scope.cancel()
         return status
@@ -308,6 +317,12 @@ class Incarnation:
         self._announced = True
         self._observer.stopping(self._why)
         self._client.refuse(lambda: ConnectionClosed(f"{self._id} {self._why}"))
+
+    async def _end_calls(self) -> None:
+        """Cancel what Pi has called, and tell it so while it can still hear it."""
+        if self._manner is not StopManner.FORCE:
+            with trio.move_on_after(_UNWIND_TIMEOUT) as self._waiting:  # somebody who wants it faster cancels this
+                await self._tools.end_calls(f"its Pi {self._why or 'is being ended'}")
 
     async def _escalate(self, tree: ProcessTree, transport: PipeTransport) -> None:
         taken: StopStep | None = None

@@ -7,6 +7,7 @@ from ..client import PiClient
 from ..errors import RestartIntensityExceeded
 from ..launch import InstanceSpec
 from ..lifecycle import Health, InstanceState, StopManner
+from ..tools import ToolHost
 from .output import Logs
 from .supervisor import InstanceStatus, Supervisor
 
@@ -37,6 +38,11 @@ class Instance:
     def client(self) -> PiClient:
         """Talks to its Pi."""
         return self._supervisor.client
+
+    @property
+    def tools(self) -> ToolHost:
+        """The functions of this program that its Pi may call."""
+        return self._supervisor.tools
 
     @property
     def state(self) -> InstanceState:

@@ -32,6 +32,7 @@ from ..lifecycle import (
     decide_restart,
 )
 from ..protocol import State
+from ..tools import ToolHost
 from .incarnation import Ending, Incarnation, Observer
 from .output import OutputRing, Redactor
 
@@ -105,6 +106,13 @@ class Supervisor:
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
         self.client.dialog_handler = spec.dialogs
+        self.tools = ToolHost(
+            instance_id,
+            spec.python_tools,
+            max_concurrent=spec.max_concurrent_tools,
+            request_timeout=spec.request_timeout,
+        )
+        self.client.add_dialog_interceptor(self.tools.intercept)
         self.output = OutputRing(spec.log_bytes, Redactor(env))
         self.state = InstanceState.STARTING
         self.health = Health.UNKNOWN
@@ -207,6 +215,7 @@ class Supervisor:
                 pass
         finally:
             asked = self._ending is not None and self._ending.asked
+            self.tools.close("is over")
             self.client.close(self._why_gone, quietly=asked)
             self.output.close()
             self._settled.set()
@@ -286,6 +295,7 @@ class Supervisor:
             number=self._incarnations,
             spec=spec,
             client=self.client,
+            tools=self.tools,
             output=self.output,
             observer=Observer(
                 ready=self._became_ready,

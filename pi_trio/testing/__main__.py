@@ -1,7 +1,8 @@
 """Run a program against a scripted model: ``python -m pi_trio.testing [--provider P --model M] PROGRAM [ARG ...]``.
 
 The program's Pis find a configuration in which some models of ``anthropic`` and ``openai``, and the one that is named
-here, are the scripted model. It answers every prompt by repeating it, a long one in part. No account, no key, no
+here, are the scripted model. It answers every prompt by repeating it, a long one in part. A prompt that names calls of
+tools Pi has, such as ``draw(colour='red')``, makes it call them, and say what they returned. No account, no key, no
 network.
 """
 
@@ -14,23 +15,15 @@ import tempfile
 
 import trio
 
-from .model_server import ModelRequest, Turn, open_model_server
+from .echo import echo
+from .model_server import open_model_server
 
 _STAND_INS = {"anthropic": ["claude-sonnet-4-5", "claude-haiku-4-5"], "openai": ["gpt-5.1"]}
-
-_REPEATED = 300  # characters
-
-
-def _echo(request: ModelRequest) -> Turn:
-    heard = request.prompt if len(request.prompt) <= _REPEATED else request.prompt[:_REPEATED] + " ..."
-    said = sum(len(str(message.get("content"))) for message in request.messages if message.get("role") == "user")
-    # Word by word, in about the time of a fast model: so that a program can say something in between.
-    return Turn(f"The scripted model heard: {heard}", input_tokens=max(100, said // 4), chunk_delay=0.01)
 
 
 async def _main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="pi-trio-scripted-") as folder:
-        async with open_model_server(_echo) as model:
+        async with open_model_server(echo) as model:
             named = {args.provider: [args.model, *_STAND_INS.get(args.provider, ())]}
             for provider, models in {**_STAND_INS, **named}.items():
                 env = model.configure(folder, provider=provider, models=dict.fromkeys(models))

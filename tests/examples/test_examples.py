@@ -83,6 +83,11 @@ def test_an_example_runs(pi: PiInstall, tmp_path: Path, name: str) -> None:
         assert said.count("110 tokens, $0.0001") == 3
     elif name in SAYS:
         assert in_order(said, *SAYS[name]), said
+    elif name == "python_tools.py":
+        lines = said.splitlines()
+        assert sorted(lines[:2]) == ["draw: done, image", "weather: failed, text"]
+        assert lines[2].endswith("There is no weather station in Atlantis: ask for a city above the sea.")
+        assert lines[3:] == ["search: searching for 'nurseries'", "search: cancelled, as Pi was told to abort"]
     else:
         assert name == "watch.py", "a new example needs a look at what it says"
         assert "<Instance unlucky stopped> was ended by SIGKILL" in said

@@ -1,0 +1,67 @@
+"""Which tools Pi is offered, and which of these lists it has taken.
+
+Pi's side asks for the tools with a dialog that stays open until there is another list than the one it has.
+When it asks again it says which it took: that is how somebody who added a tool knows that it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from ..protocol import Record
+from .call import Answer
+from .tool import Tool
+
+__all__ = ["Offer"]
+
+
+class Offer:
+    """The tools on offer, by name. Changed from any task; told to one Pi after the other."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.tools: dict[str, Tool] = {}
+        self.refused: Mapping[str, str] = {}
+        """Which of the tools that Pi was told last it does not use, and why."""
+        self._answer = answer
+        self.version = 1
+        """The number of the list; a Pi that has none yet has number 0."""
+        self._taken = 0
+        self._dialog: str | None = None
+        self._listening = False
+        self._changed = trio.Event()
+
+    def replace(self, tools: Mapping[str, Tool]) -> None:
+        """Offer these, and no others."""
+        self.tools = dict(tools)
+        self.version += 1
+        self._push()
+
+    def asked(self, dialog: str, taken: int, refused: Mapping[str, str]) -> None:
+        """Pi wants to know of another list than ``taken``; 0 for a Pi, or a session, that has none yet."""
+        self._dialog, self._taken, self.refused = dialog, taken, refused
+        self._listening = True
+        self._wake()
+        self._push()
+
+    def disconnected(self) -> None:
+        """That Pi is gone. Another will ask, and get the list of then."""
+        self._dialog, self._taken, self.refused, self._listening = None, 0, {}, False
+        self._wake()
+
+    async def wait_taken(self, version: int) -> None:
+        """Wait until Pi has this list, or a later one. Not for a Pi that is not there: it will get it."""
+        await trio.lowlevel.checkpoint()
+        while self._listening and self._taken < version:
+            await self._changed.wait()
+
+    def _push(self) -> None:
+        if self._dialog is not None and self._taken != self.version:
+            dialog, self._dialog = self._dialog, None
+            payload: Record = {"version": self.version, "tools": [tool.declaration() for tool in self.tools.values()]}
+            self._answer(dialog, payload)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
