@@ -157,6 +157,8 @@ class PiClient(Commands):
         """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
+        self.last_state: State | None = None
+        """What it last said of itself."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -186,7 +188,7 @@ class PiClient(Commands):
 
     def _note(self, data: Any) -> State:
         state = response_data("get_state", data, State)
-        self.session_id = state.session_id
+        self.session_id, self.last_state = state.session_id, state
         return state
 
     async def serve(self, transport: RecordTransport) -> None:
@@ -359,6 +361,9 @@ class PiClient(Commands):
             raise self._gone() from None
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
+
+    async def _refresh(self) -> None:
+        await self.get_state()
 
     async def bash(
         self, command: str, *, exclude_from_context: bool = False, timeout: float | None = None

@@ -10,17 +10,21 @@ __all__ = ["ModelCommands"]
 
 
 class ModelCommands(Requester):
-    """The model, its provider, and its thinking level. A change takes effect at the next turn."""
+    """The model, its provider, and its thinking level. A change takes effect at the next turn, and outlives a restart."""
 
     async def set_model(self, provider: str, model_id: str) -> Model:
         """Switch to a model. One that Pi does not know, or has no key for, is refused."""
         data = await self.request("set_model", {"provider": provider, "modelId": model_id})
-        return response_data("set_model", data, Model)
+        model = response_data("set_model", data, Model)
+        await self._refresh()
+        return model
 
     async def cycle_model(self) -> CycledModel | None:
         """Switch to the next model; ``None`` when there is only one."""
         data = await self.request("cycle_model")
-        return None if data is None else response_data("cycle_model", data, CycledModel)
+        cycled = None if data is None else response_data("cycle_model", data, CycledModel)
+        await self._refresh()
+        return cycled
 
     async def get_available_models(self) -> tuple[Model, ...]:
         """The models that Pi has a key for."""
@@ -47,11 +51,13 @@ class ModelCommands(Requester):
         A level that the model does not have becomes the nearest that it has.
         """
         await self.request("set_thinking_level", {"level": level})
+        await self._refresh()
 
     async def cycle_thinking_level(self) -> str | None:
         """Go to the next level, and return it; ``None`` when the model does not think."""
         data = await self.request("cycle_thinking_level")
         level: str | None = None if data is None else response_field("cycle_thinking_level", data, "level", str)
+        await self._refresh()
         return level
 
     async def get_available_thinking_levels(self) -> tuple[str, ...]:

@@ -31,3 +31,7 @@ class Requester(ABC):
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """See :meth:`pi_trio.client.PiClient.request`."""
+
+    @abstractmethod
+    async def _refresh(self) -> None:
+        """Learn what Pi is like now: one that takes over for it has to be like that."""

@@ -139,7 +139,7 @@ class SessionCommands(Requester):
     async def _switch(self, command: str, params: dict[str, str], cls: type[S]) -> S:
         switch = response_data(command, await self.request(command, params), cls)
         if not switch.cancelled:
-            await self.get_state()  # a Pi that takes over has to know which session that is
+            await self._refresh()
         return switch
 
     # --- what becomes of this one --------------------------------------------------------------------

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
-from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
+from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler, State
 from ..tools import EXTENSION, Tool
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
@@ -233,13 +233,20 @@ class InstanceSpec:
         if self.restart_session not in ("continue", "fresh"):
             raise SpecError(f'restart_session must be "continue" or "fresh", not {self.restart_session!r}')
 
-    def continued(self, session_id: str) -> InstanceSpec:
-        """The spec for a Pi that takes over from one that had this session."""
-        if self.ephemeral:
-            return self
-        following = None if self.restart_session == "fresh" else session_id
+    def continued(self, last: State) -> InstanceSpec:
+        """The spec for a Pi that takes over from one that was like this: with its model, and in its session.
+
+        A fresh session begins as the spec says.
+        """
         args = _without_sessions(self.extra_args)
-        return attrs.evolve(self, session=None, session_id=following, extra_args=args)
+        if self.restart_session == "fresh":
+            return self if self.ephemeral else attrs.evolve(self, session=None, session_id=None, extra_args=args)
+        spec = self
+        if last.model is not None:
+            spec = attrs.evolve(self, provider=last.model.provider, model=last.model.id)
+        if last.thinking_level in THINKING_LEVELS:
+            spec = attrs.evolve(spec, thinking=last.thinking_level)
+        return spec if self.ephemeral else attrs.evolve(spec, session=None, session_id=last.session_id, extra_args=args)
 
     def arguments(self) -> tuple[str, ...]:
         """The arguments for Pi's real command line, RPC mode first."""

@@ -143,7 +143,7 @@ class Supervisor:
 
     def status(self) -> InstanceStatus:
         """The instance as it is now."""
-        model = self._pi_state.model if self._pi_state else None
+        model = self.client.last_state.model if self.client.last_state else None
         return InstanceStatus(
             id=self.instance_id,
             state=self.state,
@@ -285,8 +285,8 @@ class Supervisor:
         return True
 
     async def _incarnate(self) -> Ending:
-        session = self.client.session_id
-        spec = self.spec if session is None else self.spec.continued(session)
+        last = self.client.last_state
+        spec = self.spec if last is None else self.spec.continued(last)
         self._incarnations += 1
         self._started_at = trio.current_time()
         self._ready_at = None

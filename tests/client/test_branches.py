@@ -1,16 +1,19 @@
-"""Branches of one session, on the real Pi in both versions."""
+"""Branches of one session, on the real Pi in both versions, and over a transport in memory."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from pi_trio import BranchNotFound, ClientError, CommandFailed, PiClient
 from pi_trio.launch import PiInstall
-from pi_trio.protocol import AssistantMessage, Branch, BranchSummaryEntry, MessageEntry, UserMessage
+from pi_trio.protocol import AssistantMessage, Branch, BranchSummaryEntry, MessageEntry, Record, UserMessage
 from pi_trio.testing import ModelRequest, Turn
+from tests.client.memory import MemoryTransport, blocked, connected
 from tests.support import run, scripted
 
 
@@ -160,3 +163,84 @@ def test_a_move_waits_for_the_run_that_goes_on(one_pi: PiInstall, tmp_path: Path
             assert done == ["run", "move"]
 
     run(main)
+
+
+# --- over a transport in memory: what the extension may say, and when ------------------------------------
+
+
+EXTENSION = {
+    "name": "pi-trio-branch",
+    "source": "extension",
+    "sourceInfo": {"path": "x", "source": "cli", "scope": "temporary", "origin": "top-level"},
+}
+
+
+def reports(id_: str, placeholder: Any) -> Record:
+    dialog = {"type": "extension_ui_request", "id": id_, "method": "input", "title": "pi-trio-branch"}
+    return {**dialog, "placeholder": placeholder}
+
+
+async def begin(transport: MemoryTransport) -> str:
+    """Play Pi until the command is under way, and return the id under which it has to report."""
+    await blocked()
+    transport.answers("get_commands", {"commands": [EXTENSION]})
+    await blocked()
+    command, _, asked = str(transport.sent[-1]["message"]).partition(" ")
+    assert command == "/pi-trio-branch"
+    return str(json.loads(asked)["id"])
+
+
+@pytest.mark.parametrize(
+    ("report", "error"),
+    [
+        ({"error": "Wait for the current response to finish"}, CommandFailed),
+        ({"error": "Entry e1 not found"}, BranchNotFound),
+        ({"error": "Entry other not found"}, CommandFailed),
+        (None, ClientError),
+        ("nonsense", ClientError),
+        ([], ClientError),
+        (5, ClientError),
+    ],
+)
+def test_what_the_extension_reports(report: Any, error: type[Exception]) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def fails() -> None:
+                with pytest.raises(error) as caught:
+                    await client.branches.create("e1")
+                assert type(caught.value) is error
+
+            nursery.start_soon(fails)
+            id_ = await begin(transport)
+            if report is not None:
+                transport.says(reports("u1", json.dumps({**report, "id": id_}) if isinstance(report, dict) else report))
+                await blocked()
+                assert transport.sent[-1] == {"type": "extension_ui_response", "id": "u1", "value": ""}
+            transport.answers("prompt", {"disposition": "handled"})
+
+    connected(test)
+
+
+def test_a_report_that_comes_too_late_is_taken_off_peoples_hands() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        with trio.move_on_after(1) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(begin, transport)
+                await client.branches.create("e1", summarize=True)
+        assert scope.cancelled_caught
+        transport.says(reports("u1", json.dumps({"id": "b1", "leafId": "e1"})))
+        await blocked()
+        assert transport.sent[-1] == {"type": "extension_ui_response", "id": "u1", "value": ""}
+        async with trio.open_nursery() as nursery:
+
+            async def moves() -> None:
+                assert await client.branches.create("e2") == "e2"
+
+            nursery.start_soon(moves)
+            id_ = await begin(transport)
+            transport.says(reports("u2", json.dumps({"id": id_, "leafId": "e2"})))
+            await blocked()
+            transport.answers("prompt", {"disposition": "handled"})
+
+    connected(test)

@@ -176,6 +176,25 @@ def test_a_heartbeat_goes_on_over_a_restart_and_ends_with_the_instance(one_pi: P
     run(main)
 
 
+@pytest.mark.parametrize("ephemeral", [True, False])
+def test_a_model_that_was_switched_to_stays_after_a_restart(pi: PiInstall, tmp_path: Path, ephemeral: bool) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, echo) as world:
+            world.model.configure(tmp_path / "agent", provider="other", models=["other-1", "other-2"])
+            instance = await world.spawn(restart=RestartType.PERMANENT, ephemeral=ephemeral)
+            await instance.client.send("one")
+            await instance.client.switch_provider("other", "other-2")
+            assert (instance.status().provider, instance.status().model) == ("other", "other-2")
+            first = instance.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: instance.pid not in (first, None))
+            await instance.client.send("two")
+            assert [request.model for request in world.model.requests] == ["scripted-1", "other-2"]
+
+    run(main)
+
+
 def test_sessions(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(pi, tmp_path, echo) as world:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from pi_trio import InstanceSpec, PiTrioError, SpecError
+from pi_trio.protocol import State, structure
 
 
 def test_defaults_leave_everything_to_pi() -> None:
@@ -50,6 +52,30 @@ def test_the_command_line() -> None:
     option, extension, last = InstanceSpec(branching=True, extra_args=("-x",)).arguments()[2:]
     assert (option, last) == ("--extension", "-x")
     assert Path(extension).is_file()
+
+
+def test_a_pi_that_takes_over_is_like_the_one_before() -> None:
+    state = {
+        "sessionId": "s2",
+        "thinkingLevel": "low",
+        "isStreaming": False,
+        "isCompacting": False,
+        "steeringMode": "all",
+        "followUpMode": "all",
+        "autoCompactionEnabled": True,
+        "messageCount": 0,
+        "pendingMessageCount": 0,
+        "model": {"id": "m2", "provider": "p2"},
+    }
+    last = structure(state, State)
+    spec = InstanceSpec(provider="p1", model="m*:high", session="x.jsonl", extra_args=("--continue", "-x"))
+    model = ("--provider", "p2", "--model", "m2", "--thinking", "low")
+    assert spec.continued(last).arguments()[2:] == (*model, "--session-id", "s2", "-x")
+    fresh = attrs.evolve(spec, restart_session="fresh").continued(last)
+    assert fresh.arguments()[2:] == ("--provider", "p1", "--model", "m*:high", "-x")
+    ephemeral = InstanceSpec(ephemeral=True).continued(last)
+    assert ephemeral.arguments()[2:] == (*model, "--no-session")
+    assert InstanceSpec().continued(structure({**state, "model": None, "thinkingLevel": "new"}, State)).model is None
 
 
 def test_the_environment_is_changed_as_the_spec_says() -> None:
