@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import trio
@@ -37,6 +39,7 @@ class DialogDesk:
         self._send = send
         self._interceptors: list[DialogInterceptor] = []
         self._nursery: trio.Nursery | None = None
+        self._context = contextvars.Context()
         self.handler: DialogHandler | None = None
         """Who answers what no interceptor takes; ``None``: it is dismissed."""
 
@@ -55,6 +58,7 @@ class DialogDesk:
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Let the handler answer, until cancelled: then what it is asked is over, too."""
+        self._context = contextvars.copy_context()
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
@@ -77,7 +81,9 @@ class DialogDesk:
             _log.info("%s: nobody answers dialogs: dismissed %s", self._name, request.get("method"))
             self._send(dismissal)
         else:
-            self._nursery.start_soon(self._ask, self.handler, dialog, name=f"{self._name} dialog {dialog.id}")
+            # Records are read by whichever task waits for one. Its context variables are not the handler's.
+            start = partial(self._nursery.start_soon, name=f"{self._name} dialog {dialog.id}")
+            self._context.run(start, self._ask, self.handler, dialog)
 
     def _intercepted(self, request: Record) -> bool:
         for interceptor in tuple(self._interceptors):

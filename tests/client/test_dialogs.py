@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -285,3 +286,28 @@ def test_what_nobody_answers_and_what_is_no_dialog() -> None:
         assert all(record["cancelled"] for record in transport.sent)
 
     at_work(allow, test)
+
+
+def test_a_handler_does_not_run_in_the_context_of_whoever_happened_to_read() -> None:
+    mine = contextvars.ContextVar("mine", default="nobody's")
+    seen: list[str] = []
+
+    async def handler(dialog: Dialog) -> DialogAnswer | None:
+        seen.append(mine.get())
+        return True
+
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def answer(*before: Record) -> None:
+            await blocked()
+            transport.says(*before)
+            transport.answers("get_entries", {})
+
+        mine.set("the reader's")
+        async with trio.open_nursery() as nursery:
+            for number in range(20):  # at the latest when it asks again at once, this task reads for itself
+                nursery.start_soon(answer, asked(f"u{number}"))
+                await client.request("get_entries")
+            await blocked()
+        assert seen == ["nobody's"] * 20
+
+    at_work(handler, test)

@@ -39,9 +39,6 @@ class FakePi(RecordTransport):
     async def receive(self) -> Sequence[Any]:
         raise NotImplementedError
 
-    def interrupt(self) -> None:
-        raise NotImplementedError
-
     async def run_sender(self) -> None:
         raise NotImplementedError
 
