@@ -207,6 +207,9 @@ class RecordTransport(ABC):
     def interrupt(self) -> None:
         """Let a :meth:`receive` that is waiting return nothing; if none is, nothing happens. Never blocks."""
 
+    def settle(self) -> None:  # noqa: B027  # most have put nothing off
+        """Do what was put off so that somebody got what :meth:`receive` returned a little sooner. Never blocks."""
+
     @abstractmethod
     async def run_sender(self) -> None:
         """Write what is queued, until cancelled, closed or broken."""

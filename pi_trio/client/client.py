@@ -342,13 +342,13 @@ class PiClient(Commands):
         on_response: Callable[[Record], None] | None,
     ) -> PendingRequest:
         """Send a command; whoever calls this waits for the response at once."""
-        pending = self._requests.open(command, on_response, timeout=seconds)
-        record = {"id": pending.id, "type": command}
-        try:
-            self._send(transport, {**params, **record} if params else record)
-        except BaseException:
-            self._requests.forget(pending)
-            raise
+        if seconds is not None and not seconds >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {seconds}")
+        id_ = self._requests.new_id()
+        record = {"id": id_, "type": command}
+        self._send(transport, {**params, **record} if params else record)
+        # Behind the sending: Pi may begin while we note that it was asked. Nothing is read before somebody waits.
+        pending = self._requests.open(command, on_response, timeout=seconds, id=id_)
         self._events.interrupt()
         return pending
 

@@ -51,19 +51,23 @@ class Intake:
         self._owned = True
         try:
             while True:
+                self._transport.settle()
                 while self._reader is not None:
                     await self._park()
+                    self._transport.settle()
                 self.free = False
                 answered = self._route(await self._transport.receive())
                 self.free = True
                 if answered:
                     await trio.lowlevel.checkpoint()
                 while self._held_up() and self._reader is None:
+                    self._transport.settle()
                     await self._events.wait_uncongested()
         except trio.EndOfChannel:
             pass
         finally:
             self._owned = self.free = False
+            self._transport.settle()
 
     async def _park(self) -> None:
         self._parked = trio.lowlevel.current_task()

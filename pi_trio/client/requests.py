@@ -131,10 +131,20 @@ class RequestTable:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def new_id(self) -> str:
+        """An id that no request ever had."""
+        self._last_id += 1
+        return f"r{self._last_id}"
+
     def open(
-        self, command: str, on_response: Callable[[Record], None] | None = None, *, timeout: float | None = None
+        self,
+        command: str,
+        on_response: Callable[[Record], None] | None = None,
+        *,
+        timeout: float | None = None,
+        id: str | None = None,
     ) -> PendingRequest:
-        """A new request, with an id no other ever had, and ``timeout`` seconds from now to be answered in.
+        """Expect the response to a request, within ``timeout`` seconds from now; with a new id, unless it has one.
 
         ``on_response`` is called with the response the moment it is routed: before any record behind it,
         and before the waiting task runs.
@@ -143,9 +153,9 @@ class RequestTable:
             timeout = math.inf
         elif not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout}")
-        self._last_id += 1
-        id_ = f"r{self._last_id}"
-        pending = self._pending[id_] = PendingRequest(self, id_, command, on_response, timeout)
+        if id is None:
+            id = self.new_id()
+        pending = self._pending[id] = PendingRequest(self, id, command, on_response, timeout)
         if pending.deadline < self._earliest:
             self._earliest = pending.deadline
             if self._clock is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
@@ -190,7 +191,7 @@ class Incarnation:
             tree.stdin,
             tree.stdout,
             max_record_bytes=self._spec.max_record_bytes,
-            on_data=lambda data: self._output.add("stdout", self._number, data),
+            on_data=partial(self._output.add, "stdout", self._number),
         )
         self._client.attach(transport)
         self._tools.attach(transport)

@@ -27,7 +27,8 @@ class PipeTransport(RecordTransport):
     (each write of its own wakes Pi up, and with 32 requests under way that took a third of our time). What the
     pipe does not take is queued, too: that task is the only one that waits, so nothing is ever written
     between the two halves of a record. When it is cancelled with something in the queue, the transport is
-    broken, and says so from then on. ``on_data`` is given the bytes as they are read, before they are decoded.
+    broken, and says so from then on. ``on_data`` is given the bytes as they were read; not before the records in
+    them were received, so that a log delays no response.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class PipeTransport(RecordTransport):
         self._stdout = stdout
         self._lines = LineSplitter(max_record_bytes)
         self._on_data = on_data
+        self._unseen = b""  # what was read last, until on_data has been given it
         self._queue = bytearray()
         self._many = False  # a record was written, and nothing was received since
         self._work = trio.Event()
@@ -115,9 +117,11 @@ class PipeTransport(RecordTransport):
     async def receive(self) -> Sequence[bytes | MalformedRecord]:
         """Wait for lines; see :class:`pi_trio.abc.RecordTransport`. A record cut off by the end is malformed."""
         while True:
+            if self._unseen:
+                self.settle()
             data = await self._stdout.receive_some()
             if data:
-                self._on_data(data)
+                self._unseen = data
                 self._many = False
                 if lines := self._lines.feed(data):
                     return lines
@@ -131,3 +135,9 @@ class PipeTransport(RecordTransport):
     def interrupt(self) -> None:
         """See :meth:`pi_trio.abc.RecordTransport.interrupt`."""
         self._stdout.interrupt()
+
+    def settle(self) -> None:
+        """See :meth:`pi_trio.abc.RecordTransport.settle`."""
+        data, self._unseen = self._unseen, b""
+        if data:
+            self._on_data(data)
