@@ -211,6 +211,8 @@ class ResourceAcquired(_CallerEvent):
     resource: str
     """What kind, and which one if they differ: ``"port 4000"``."""
     holder: str
+    limit: int = 1
+    """How many holders there may be at the same time."""
 
 
 @attrs.frozen
