@@ -1,0 +1,28 @@
+"""A small operating system on virtual time: processes, signals, pipes, and a host that starts trees in it."""
+
+from __future__ import annotations
+
+from .host import Fault, SimTree, SimWorld, open_world
+from .kernel import Kernel, Program
+from .pipe import PIPE_BYTES, End
+from .process import Process, Tag
+from .programs import PROGRAMS
+from .shell import shell
+from .system import Output, System
+
+__all__ = [
+    "PIPE_BYTES",
+    "PROGRAMS",
+    "End",
+    "Fault",
+    "Kernel",
+    "Output",
+    "Process",
+    "Program",
+    "SimTree",
+    "SimWorld",
+    "System",
+    "Tag",
+    "open_world",
+    "shell",
+]

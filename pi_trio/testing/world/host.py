@@ -1,0 +1,331 @@
+"""The simulated world: a ``ProcessHost`` whose processes are coroutines on virtual time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from ...abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, ReceivePipe, SendPipe, Signal
+from ..trace import FaultActed, PipeName, Record, SpawnFailed
+from .keeper import Keeper
+from .kernel import Kernel, Program
+from .pipe import End, Pipe, PipeLog, SimReceivePipe, SimSendPipe
+from .process import Process, Tag
+from .programs import PROGRAMS
+
+__all__ = ["Fault", "SimTree", "SimWorld", "open_world"]
+
+# What a fork and an exec take, in seconds.
+_SPAWN_SECONDS = (0.001, 0.006)
+
+_INSTANCE_VARIABLE = "PI_TRIO_INSTANCE"
+
+
+class Fault:
+    """Something that goes wrong with a process. Faults are values: see :mod:`pi_trio.testing.faults`."""
+
+    spawn_seconds: float = 0.0
+    """How much longer the spawn takes."""
+
+    def wrap(self, program: Program, world: SimWorld, tag: Tag) -> Program:
+        """The program that runs instead.
+
+        Raises:
+            OSError: the system refuses to start any.
+        """
+        raise NotImplementedError
+
+
+FaultsFor = Callable[[str, int], Sequence[Fault]]
+"""Given an instance and the number of its incarnation, what goes wrong with that one."""
+
+
+class SimTree(ProcessTree):
+    """A process tree of the world; see :class:`pi_trio.abc.ProcessTree`."""
+
+    def __init__(self, world: SimWorld, root: Process, keeper: Keeper, pipes: Mapping[PipeName, Pipe]) -> None:
+        self._world = world
+        self._root = root
+        self._keeper = keeper
+        self._closed = False
+
+        def log(name: PipeName) -> PipeLog:
+            found = pipes[name].log
+            assert found is not None
+            return found
+
+        self._stdin = SimSendPipe(pipes["stdin"], log("stdin"), writing=True)
+        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), writing=False)
+        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), writing=False)
+
+    def __repr__(self) -> str:
+        return f"<SimTree pid={self._root.pid} {self._keeper!r}>"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the root."""
+        return self._root.pid
+
+    @property
+    def stdin(self) -> SendPipe:
+        """What the process reads from."""
+        return self._stdin
+
+    @property
+    def stdout(self) -> ReceivePipe:
+        """What the process writes to."""
+        return self._stdout
+
+    @property
+    def stderr(self) -> ReceivePipe:
+        """What the process complains to."""
+        return self._stderr
+
+    @property
+    def root(self) -> Process:
+        """The root process."""
+        return self._root
+
+    @property
+    def open_ends(self) -> int:
+        """How many ends of pipes the runtime has not closed."""
+        return self._stdin.is_open + self._stdout.is_open + self._stderr.is_open
+
+    @property
+    def closed(self) -> bool:
+        """Whether the runtime has closed it."""
+        return self._closed
+
+    def send_signal(self, signal: Signal) -> None:
+        """Send a signal to the root, unless it was reaped."""
+        if not self._root.reaped:
+            self._world.kernel.send(self._root, signal.value, "runtime")
+
+    def kill_tree(self) -> None:
+        """SIGKILL to everything; its keeper does not rest until that is done."""
+        if self._keeper.empty.is_set():
+            return
+        for process in self._world.kernel.descendants(self._keeper):
+            if process.ending is None:
+                self._world.kernel.send(process, "SIGKILL", "runtime")
+        self._keeper.ask_kill()
+
+    async def wait_exit(self) -> ExitStatus:
+        """Wait for the root to end."""
+        await self._keeper.exited.wait()
+        assert self._keeper.status is not None
+        return self._keeper.status
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing is left."""
+        await self._keeper.empty.wait()
+
+    def close(self) -> None:
+        """Close the pipes; what is left of the tree, its keeper ends."""
+        if self._closed:
+            return
+        self._closed = True
+        for pipe in (self._stdin, self._stdout, self._stderr):
+            pipe.close()
+        if not self._keeper.empty.is_set():
+            self._world.misused(self._root.tag, "the tree was closed before it was empty")
+            self._keeper.hang_up()
+        self._world.forget(self)
+
+
+class SimWorld(ProcessHost):
+    """A small operating system on virtual time. Made by :func:`open_world`.
+
+    ``folders`` are the folders there are, ``None`` for any.
+    ``faults`` says what goes wrong; change it at any time, for the incarnations that are started from then on.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        seed: int,
+        record: Record,
+        programs: Mapping[str, Program],
+        faults: FaultsFor,
+        folders: frozenset[str] | None,
+        max_processes: int,
+    ) -> None:
+        self.kernel = Kernel(nursery, record, seed=seed, max_processes=max_processes, programs={**PROGRAMS, **programs})
+        self.faults = faults
+        self.folders = folders
+        self.random = random.Random(seed)
+        self._nursery = nursery
+        self._spawns: dict[str, int] = {}
+        self._trees: dict[int, SimTree] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<SimWorld {len(self.kernel.table)} processes, {len(self._trees)} trees>"
+
+    @property
+    def open_ends(self) -> int:
+        """How many ends of pipes the runtime has open."""
+        return sum(tree.open_ends for tree in self._trees.values())
+
+    def has_folder(self, path: str) -> bool:
+        """See :meth:`pi_trio.abc.ProcessHost.has_folder`."""
+        return self.folders is None or path in self.folders
+
+    def root_of(self, instance: str) -> Process | None:
+        """The root of an instance's youngest tree that has not been closed."""
+        for tree in reversed(self._trees.values()):
+            if tree.root.tag.instance == instance:
+                return tree.root
+        return None
+
+    def signal(self, process: Process, name: str) -> None:
+        """Send a signal as somebody at a terminal would, to a process that has not been reaped."""
+        if not process.reaped:
+            self.kernel.send(process, name, "fault")
+
+    def misused(self, tag: Tag, what: str) -> None:
+        """The runtime did what a real system would not forgive."""
+        self.kernel.misused(tag, what)
+
+    def acted(self, fault: Fault, tag: Tag) -> None:
+        """A fault did what it does."""
+        self.kernel.record(FaultActed(trio.current_time(), tag.instance, tag.incarnation, repr(fault)))
+
+    def forget(self, tree: SimTree) -> None:
+        """The runtime has closed it."""
+        del self._trees[tree.root.serial]
+
+    # --- starting ---------------------------------------------------------------------------------------------
+
+    async def spawn(self, command: ProcessCommand) -> ProcessTree:
+        """See :meth:`pi_trio.abc.ProcessHost.spawn`.
+
+        Cancelled, it does one or the other of what is allowed: it raises, and nothing was started; or it
+        returns a tree.
+        """
+        instance = command.marker.get(_INSTANCE_VARIABLE, "")
+        number = self._spawns[instance] = self._spawns.get(instance, 0) + 1
+        try:
+            _check_text(command)
+            return await self._spawn(command, Tag(instance, number))
+        except BaseException as error:
+            name = "cancelled" if isinstance(error, trio.Cancelled) else str(error)
+            self.kernel.record(SpawnFailed(trio.current_time(), instance, number, name))
+            raise
+
+    async def _spawn(self, command: ProcessCommand, tag: Tag) -> SimTree:
+        if self._closed:
+            self.misused(tag, "a process was asked for when the world was closed")
+            raise trio.ClosedResourceError("this world was closed")
+        faults = self.faults(tag.instance, tag.incarnation)
+        seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.spawn_seconds for fault in faults)
+        if self.random.random() < 0.5:
+            await trio.sleep(seconds)
+            return self._start(command, tag, faults)
+        await trio.lowlevel.checkpoint()
+        tree = self._start(command, tag, faults)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        return tree
+
+    def _start(self, command: ProcessCommand, tag: Tag, faults: Sequence[Fault]) -> SimTree:
+        """Start the root, and its keeper. No checkpoint."""
+        if not self.has_folder(command.cwd):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command.cwd)
+        program = self.kernel.find_program(command.argv[0], command.env)
+        for fault in faults:
+            program = fault.wrap(program, self, tag)
+        pipes: dict[PipeName, Pipe] = {}
+        for name in ("stdin", "stdout", "stderr"):
+            pipes[name] = Pipe(PipeLog(self.kernel.record, tag.instance, tag.incarnation, name))
+        fds = {
+            0: End(pipes["stdin"], writing=False),
+            1: End(pipes["stdout"], writing=True),
+            2: End(pipes["stderr"], writing=True),
+        }
+        keeper = Keeper(self.kernel, tag, command.grace_timeout, self.random)
+        root = self.kernel.start(
+            program,
+            parent=keeper,
+            parent_process=None,
+            tag=tag,
+            argv=command.argv,
+            env={**command.env, **command.marker},
+            cwd=command.cwd,
+            fds=fds,
+            new_session=True,
+        )
+        tree = self._trees[root.serial] = SimTree(self, root, keeper, pipes)
+        self._nursery.start_soon(keeper.keep, root, name=f"keeper of {tag.instance}")
+        return tree
+
+    def close(self) -> None:
+        """The end: whatever the runtime has left is told."""
+        self._closed = True
+        for tree in list(self._trees.values()):
+            self.misused(tree.root.tag, "the tree was never closed")
+        for process in self.kernel.table.values():
+            self.misused(process.tag, f"pid {process.pid} was left behind")
+
+
+def _check_text(command: ProcessCommand) -> None:
+    env = {**command.env, **command.marker}
+    if not command.argv:
+        raise ValueError("there is no program to start: argv is empty")
+    if any("\0" in text for text in (*command.argv, command.cwd, *env, *env.values())):
+        raise ValueError("embedded null byte")
+    if any("=" in name or not name for name in env):
+        raise ValueError("illegal environment variable name")
+
+
+def _no_faults(_instance: str, _incarnation: int) -> Sequence[Fault]:
+    return ()
+
+
+def _unrecorded(_event: object) -> None:
+    pass
+
+
+@asynccontextmanager
+async def open_world(
+    *,
+    seed: int = 0,
+    record: Record = _unrecorded,
+    programs: Mapping[str, Program],
+    faults: FaultsFor = _no_faults,
+    folders: frozenset[str] | None = None,
+    max_processes: int = 1024,
+) -> AsyncIterator[SimWorld]:
+    """A world for the body. Run it on virtual time: ``trio.run(..., clock=MockClock(autojump_threshold=0))``.
+
+    Args:
+        seed: where every latency in it comes from.
+        record: told everything that happens, event by event.
+        programs: what can be started, by path, beside a shell and a few small ones.
+        faults: what goes wrong with which incarnation.
+        folders: the folders that exist; ``None`` for any.
+        max_processes: how many there may be at the same time; beyond it a spawn fails.
+
+    Behind the body nothing runs any more. What the runtime had left is recorded as :class:`Misuse` first.
+    """
+    async with trio.open_nursery() as nursery:
+        world = SimWorld(
+            nursery,
+            seed=seed,
+            record=record,
+            programs=programs,
+            faults=faults,
+            folders=folders,
+            max_processes=max_processes,
+        )
+        try:
+            yield world
+        finally:
+            world.close()
+            nursery.cancel_scope.cancel()
