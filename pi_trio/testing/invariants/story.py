@@ -27,6 +27,7 @@ from ..trace import (
     RecordsDelivered,
     RequestEnded,
     RequestStarted,
+    ScopeCancelled,
     ScopeEntered,
     ScopeExited,
     ScopeLeft,
@@ -58,6 +59,7 @@ class Story:
         self.trees: dict[str, Placed[TreeOpened]] = {}
         self.entered: dict[str, Placed[ScopeEntered]] = {}
         self.left: dict[str, Placed[ScopeLeft]] = {}
+        self.cancelled: set[str] = set()
         self.scope_exits: dict[str, Placed[ScopeExited]] = {}
         self.requests: dict[int, tuple[Placed[RequestStarted], list[Placed[RequestEnded]]]] = {}
         self.calls: dict[int, tuple[Placed[CallStarted], list[Placed[CallEnded]]]] = {}
@@ -172,6 +174,11 @@ class Story:
             manner = StopManner.POLITE if event.how == "returned" else StopManner.PROMPT
             self._ask(self.trees[event.scope].event.children, index, event.at, manner)
 
+    def _take_cancelled(self, index: int, event: ScopeCancelled) -> None:
+        self.cancelled.add(event.scope)
+        if event.scope == "runtime":
+            self._ask(self._current, index, event.at, StopManner.PROMPT)
+
     def _ask(self, instances: Iterable[str], index: int, at: float, manner: StopManner) -> None:
         for name in instances:
             if name in self._current:
@@ -226,6 +233,7 @@ _TAKE: dict[type, Callable[[Story, int, Any], None]] = {
     RecordsDelivered: Story._take_delivered,
     RequestEnded: Story._take_request_end,
     RequestStarted: Story._take_request,
+    ScopeCancelled: Story._take_cancelled,
     ScopeEntered: Story._take_entered,
     ScopeExited: Story._take_scope_exit,
     ScopeLeft: Story._take_left,

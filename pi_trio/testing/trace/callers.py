@@ -26,6 +26,7 @@ __all__ = [
     "RequestStarted",
     "ResourceAcquired",
     "ResourceReleased",
+    "ScopeCancelled",
     "ScopeEntered",
     "ScopeExited",
     "ScopeLeft",
@@ -92,6 +93,13 @@ class ScopeLeft(_CallerEvent):
     scope: str
     how: str
     """``"returned"``, ``"cancelled"``, or the name of the exception."""
+
+
+@attrs.frozen
+class ScopeCancelled(_CallerEvent):
+    """What is around ``async with`` was cancelled after the body was over: no more patience."""
+
+    scope: str
 
 
 @attrs.frozen
@@ -244,6 +252,7 @@ CallerEvent: TypeAlias = (
     Published
     | Specified
     | TreeOpened
+    | ScopeCancelled
     | ScopeEntered
     | ScopeLeft
     | ScopeExited
