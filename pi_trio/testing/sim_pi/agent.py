@@ -304,7 +304,10 @@ class _Stream:
 
     async def _pause(self) -> None:
         pi = self._pi
-        await pi.system.sleep(self._turn.chunk_delay or pi.system.random.uniform(*_NEXT_PIECE))
+        if self._turn.chunk_delay:
+            await pi.system.sleep(self._turn.chunk_delay)
+        else:
+            await pi.system.linger(_NEXT_PIECE)
         await pi.wait_flushed()
 
     def _close_blocks(self) -> None:

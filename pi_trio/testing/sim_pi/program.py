@@ -237,7 +237,7 @@ class PiProcess:
     async def _read_commands(self) -> None:
         buffer = b""
         while data := await self.system.read_stdin():
-            await self.system.sleep(self.system.random.uniform(*_THINKING))
+            await self.system.linger(_THINKING)
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
                 self._take(line)

@@ -8,7 +8,7 @@ from .pipe import PIPE_BYTES, End
 from .process import Process, Tag
 from .programs import PROGRAMS
 from .shell import shell
-from .system import Output, System
+from .system import Output, Stream, System
 
 __all__ = [
     "PIPE_BYTES",
@@ -21,6 +21,7 @@ __all__ = [
     "Program",
     "SimTree",
     "SimWorld",
+    "Stream",
     "System",
     "Tag",
     "open_world",

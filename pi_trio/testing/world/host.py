@@ -17,6 +17,7 @@ from .kernel import Kernel, Program
 from .pipe import End, Pipe, PipeLog, SimReceivePipe, SimSendPipe
 from .process import Process, Tag
 from .programs import PROGRAMS
+from .system import System
 
 __all__ = ["Fault", "SimTree", "SimWorld", "open_world"]
 
@@ -27,18 +28,25 @@ _INSTANCE_VARIABLE = "PI_TRIO_INSTANCE"
 
 
 class Fault:
-    """Something that goes wrong with a process. Faults are values: see :mod:`pi_trio.testing.faults`."""
+    """Something that goes wrong with a process. Faults are frozen values: see :mod:`pi_trio.testing.faults`.
 
-    spawn_seconds: float = 0.0
-    """How much longer the spawn takes."""
+    A new one is a class that overrides one of the three methods.
+    """
 
-    def wrap(self, program: Program, world: SimWorld, tag: Tag) -> Program:
-        """The program that runs instead.
+    def delay_spawn(self) -> float:
+        """How many seconds longer the spawn takes."""
+        return 0.0
 
-        Raises:
-            OSError: the system refuses to start any.
+    def check_spawn(self) -> None:
+        """Called when the process would be started; an :class:`OSError` from here is what the spawn raises."""
+
+    async def run(self, system: System, program: Program, acted: Callable[[], None]) -> int:
+        """Run the program, and spoil it; call ``acted`` when that is done. Returns the exit code.
+
+        What ``program`` is may have been spoilt by another fault already: they are put around each other.
         """
-        raise NotImplementedError
+        del acted
+        return await program(system)
 
 
 FaultsFor = Callable[[str, int], Sequence[Fault]]
@@ -193,10 +201,6 @@ class SimWorld(ProcessHost):
         """The runtime did what a real system would not forgive."""
         self.kernel.misused(tag, what)
 
-    def acted(self, fault: Fault, tag: Tag) -> None:
-        """A fault did what it does."""
-        self.kernel.record(FaultActed(trio.current_time(), tag.instance, tag.incarnation, repr(fault)))
-
     def forget(self, tree: SimTree) -> None:
         """The runtime has closed it."""
         del self._trees[tree.root.serial]
@@ -224,7 +228,7 @@ class SimWorld(ProcessHost):
             self.misused(tag, "a process was asked for when the world was closed")
             raise trio.ClosedResourceError("this world was closed")
         faults = self.faults(tag.instance, tag.incarnation)
-        seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.spawn_seconds for fault in faults)
+        seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
         if self.random.random() < 0.5:
             await trio.sleep(seconds)
             return self._start(command, tag, faults)
@@ -240,7 +244,12 @@ class SimWorld(ProcessHost):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command.cwd)
         program = self.kernel.find_program(command.argv[0], command.env)
         for fault in faults:
-            program = fault.wrap(program, self, tag)
+            try:
+                fault.check_spawn()
+            except OSError:
+                self._acted(fault, tag)
+                raise
+            program = self._spoilt(program, fault, tag)
         pipes: dict[PipeName, Pipe] = {}
         for name in ("stdin", "stdout", "stderr"):
             pipes[name] = Pipe(PipeLog(self.kernel.record, tag.instance, tag.incarnation, name))
@@ -264,6 +273,15 @@ class SimWorld(ProcessHost):
         tree = self._trees[root.serial] = SimTree(self, root, keeper, pipes)
         self._nursery.start_soon(keeper.keep, root, name=f"keeper of {tag.instance}")
         return tree
+
+    def _spoilt(self, program: Program, fault: Fault, tag: Tag) -> Program:
+        async def run(system: System) -> int:
+            return await fault.run(system, program, lambda: self._acted(fault, tag))
+
+        return run
+
+    def _acted(self, fault: Fault, tag: Tag) -> None:
+        self.kernel.record(FaultActed(trio.current_time(), tag.instance, tag.incarnation, repr(fault)))
 
     def close(self) -> None:
         """The end: whatever the runtime has left is told."""

@@ -90,7 +90,8 @@ class Keeper:
                 await self._news.wait()
             if scope.cancelled_caught:
                 return True
-        await trio.sleep(self._random.uniform(*_NOTICE_SECONDS))
+        if self._random.random() < 0.5:
+            await trio.sleep(self._random.uniform(*_NOTICE_SECONDS))
         self._news = trio.Event()
         return False
 

@@ -143,7 +143,7 @@ class Kernel:
                 await process.wait_running()
                 if process.ending is None:
                     process.end(ExitStatus(code=await program(system)))
-        await trio.sleep(process.random.uniform(*_EXIT_SECONDS))
+        await trio.sleep(process.random.uniform(*_EXIT_SECONDS) + process.exit_seconds)
         self._bury(process)
 
     def _bury(self, process: Process) -> None:

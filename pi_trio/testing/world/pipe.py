@@ -207,7 +207,8 @@ class SimSendPipe(_HostEnd, SendPipe):
         self._check_open()
         self._begin_wait()
         try:
-            await trio.lowlevel.checkpoint()
+            if self._pipe.writable:
+                await trio.lowlevel.checkpoint()
             while not self._closed and not self._pipe.writable:
                 await self._pipe.wait_writable()
         finally:
@@ -223,7 +224,8 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
         self._check_open()
         self._begin_wait()
         try:
-            await trio.lowlevel.checkpoint()
+            if self._pipe.readable:
+                await trio.lowlevel.checkpoint()
             while not self._closed and not self._pipe.readable:
                 await self._pipe.wait_readable()
         finally:

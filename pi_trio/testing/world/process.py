@@ -73,6 +73,8 @@ class Process:
         self.scope = trio.CancelScope()
         self.ending: ExitStatus | None = None
         """How it ends: from here on its program does nothing more."""
+        self.exit_seconds = 0.0
+        """How much longer than usual it takes to be gone once it ended: uninterruptible sleep."""
         self.zombie = False
         self.reaped = False
         self.stopped = False

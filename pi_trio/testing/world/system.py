@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -16,14 +16,21 @@ from .signals import IGNORE, Handler
 if TYPE_CHECKING:
     from .kernel import Kernel, Program
 
-__all__ = ["Output", "System"]
+__all__ = ["Output", "Stream", "System"]
 
 
-class Output:
-    """A buffered stream to a descriptor, as Node.js has them: what does not fit into the pipe is kept.
+class Stream(Protocol):
+    """A program's stdout: an :class:`Output`, or what a fault put in front of it. Whole records are written."""
 
-    Faults stand in for it (see :mod:`pi_trio.testing.faults`), so a program writes whole records.
-    """
+    def write(self, data: bytes) -> None:
+        """Write it, now or as soon as there is room."""
+
+    async def wait_flushed(self) -> None:
+        """Wait until everything is in the pipe. A checkpoint only when it is not."""
+
+
+class Output(Stream):
+    """A buffered stream to a descriptor, as Node.js has them: what does not fit into the pipe is kept."""
 
     def __init__(self, system: System, fd: int) -> None:
         self._system = system
@@ -69,8 +76,7 @@ class System:
         self._process = process
         self.threads: trio.Nursery
         """Where :meth:`start_soon` starts. Set by the kernel."""
-        self.stdout: Any = Output(self, 1)
-        """The program's stdout: an :class:`Output`, or whatever a fault put in its place."""
+        self.stdout: Stream = Output(self, 1)
         self.read_stdin: Callable[[], Awaitable[bytes]] = self._read_stdin
         """Reads what there is on stdin, ``b""`` at its end."""
 
@@ -118,6 +124,11 @@ class System:
         await trio.sleep(seconds)
         await self.wait_running()
 
+    async def linger(self, seconds: tuple[float, float]) -> None:
+        """Take a moment somewhere in this range; every other time none, which is no checkpoint either."""
+        if self.random.random() < 0.5:
+            await self.sleep(self.random.uniform(*seconds))
+
     async def wait_for(self, event: trio.Event) -> None:
         """Wait for something that another thread of this process does."""
         await event.wait()
@@ -154,6 +165,16 @@ class System:
         await self.wait_running()
         await thread(*args)
 
+    # --- for faults: what comes from outside of the process, and knows neither SIGSTOP nor its program -------
+
+    def start_outside(self, task: Callable[[], Awaitable[object]]) -> None:
+        """Start something that is not of this process, but ends with it. It may await what it likes."""
+        self.threads.start_soon(task)
+
+    def signal_from_outside(self, name: str) -> None:
+        """Send this process a signal, as somebody at a terminal would."""
+        self._kernel.send(self._process, name, "fault")
+
     # --- files ----------------------------------------------------------------------------------------------
 
     async def _read_stdin(self) -> bytes:
@@ -161,7 +182,9 @@ class System:
 
     async def read(self, fd: int) -> bytes:
         """Wait for bytes; ``b""`` at the end of the file, or when ``fd`` is not open."""
-        await trio.lowlevel.checkpoint()
+        end = self._process.fds.get(fd)
+        if end is None or end.pipe is None or end.pipe.readable:
+            await trio.lowlevel.checkpoint()
         while True:
             await self.wait_running()
             end = self._process.fds.get(fd)
