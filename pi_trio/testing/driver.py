@@ -221,7 +221,8 @@ class Driver:
             self._record(CallStarted(trio.current_time(), number, what, instance))
 
             def ended(outcome: str, detail: str, error: object = None) -> None:
-                self._note(CallEnded(trio.current_time(), number, outcome, detail, *_facts(error)))
+                about = getattr(error, "instance_id", "")
+                self._note(CallEnded(trio.current_time(), number, outcome, detail, *_facts(error), about))
 
             await self._conclude(work, ended)
 

@@ -44,6 +44,10 @@ class Checkpoints(trio.abc.Instrument):
         steps = task._schedule_points
         self._watched.setdefault(task, []).append((steps + max(1, checkpoint), scope))
 
+    def forget(self) -> None:
+        """The calling task has come through."""
+        self._watched.pop(trio.lowlevel.current_task(), None)
+
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Trio calls this when a task has given up control."""
         if task in self._watched:

@@ -91,7 +91,10 @@ async def _run_runtime(plan: Plan, world: SimWorld, record: Record, checkpoints:
                     left = how_it_ended(error)
                     raise
                 finally:
+                    checkpoints.forget()
                     record(ScopeLeft(trio.current_time(), "runtime", left))
+                if around.cancel_called:  # at the last checkpoint of the body, and it was over all the same
+                    record(ScopeCancelled(trio.current_time(), "runtime"))
                 if plan.ending.impatient_after is not None:
                     driver.start_soon(_lose_patience, plan.ending.impatient_after, around, record)
         except trio.Cancelled:

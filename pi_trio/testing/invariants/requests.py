@@ -31,7 +31,7 @@ def one_outcome_each(story: Story) -> Iterator[Finding]:
     for started, ends in story.requests.values():
         if len(ends) != 1:
             yield Finding(f"request {started.event.request} had {len(ends)} outcomes", started, *ends)
-        elif over is not None and ends[0].index > over.index:
+        elif over is not None and ends[0].event.at > over.event.at + EPSILON:
             yield Finding(f"request {started.event.request} was left pending", started, over, ends[0])
 
 
@@ -42,7 +42,7 @@ def calls_end(story: Story) -> Iterator[Finding]:
     for started, ends in story.calls.values():
         if len(ends) != 1:
             yield Finding(f"{started.event.what} had {len(ends)} outcomes", started, *ends)
-        elif over is not None and ends[0].index > over.index:
+        elif over is not None and ends[0].event.at > over.event.at + EPSILON:
             yield Finding(f"{started.event.what} did not return in time", started, over, ends[0])
 
 
@@ -132,10 +132,10 @@ def errors_say_what_happened(story: Story) -> Iterator[Finding]:
                 exited = launch.life.exits.get(launch.incarnation)
                 if exited is not None and not exited.event.requested:
                     yield Finding("its process ended by itself, and that is what the error should say", end, exited)
-    for call, results in story.calls.values():
+    for _, results in story.calls.values():
         for result in results:
             if result.event.outcome in ("SpawnError", "RestartIntensityExceeded"):
-                life = next((each for each in story.lives if each.instance == call.event.instance), None)
+                life = story.life(result.event.about)
                 if life is not None and life.launches and result.event.status is not None:
                     yield from _check_error(life.launches[-1], result)
 

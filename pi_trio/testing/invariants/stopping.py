@@ -100,11 +100,10 @@ def _ended_for_its_health(life: Life, launch: Launch) -> bool:
 def sigcont_follows_sigterm(story: Story) -> Iterator[Finding]:
     """SIGTERM is followed by SIGCONT at once: a stopped process would never see the first."""
     for launch in story.launches:
-        continued = launch.sent("SIGCONT")
+        continued = [each for each in launch.signals if (each.event.signal, each.event.sender) == ("SIGCONT", "runtime")]
         for term in launch.sent("SIGTERM"):
-            end = launch.exited
-            if end is not None and abs(end.event.at - term.event.at) <= EPSILON:
-                continue  # gone the moment it saw the first
+            if term.event.fate == "acted":
+                continue  # that was its end
             if not any(each.index > term.index and each.event.at - term.event.at <= EPSILON for each in continued):
                 yield Finding(f"{launch.life.instance}/{launch.incarnation} got no SIGCONT behind SIGTERM", term)
 

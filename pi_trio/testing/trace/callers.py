@@ -140,6 +140,8 @@ class CallEnded(_CallerEvent):
     """Of an error that carries one."""
     stderr_tail: bytes = b""
     """Of an error that carries one."""
+    about: str = ""
+    """The instance that an error is about."""
 
 
 @attrs.frozen
