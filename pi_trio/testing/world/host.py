@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from ...abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, ReceivePipe, SendPipe, Signal
+from ...concurrency import open_service_nursery
 from ..trace import FaultActed, PipeName, Record, SpawnFailed
 from .keeper import Keeper
 from .kernel import Kernel, Program
@@ -332,9 +333,29 @@ async def open_world(
 
     Behind the body nothing runs any more. What the runtime had left is recorded as :class:`Misuse` first.
     """
-    async with trio.open_nursery() as nursery:
+    world: SimWorld | None = None
+    running = trio.CancelScope()
+    nurseries: list[trio.Nursery] = []
+    ready = trio.Event()
+
+    async def run_system() -> None:
+        with running:
+            async with trio.open_nursery() as nursery:
+                nurseries.append(nursery)
+                ready.set()
+                await trio.sleep_forever()
+
+    async def stop(_: BaseException | None) -> None:
+        if world is not None:
+            world.close()
+        running.cancel()
+
+    # A system does not end because somebody in it was cancelled: what the runtime does then needs it.
+    async with open_service_nursery(stop) as service:
+        service.start_soon(run_system, name="simulated system")
+        await ready.wait()
         world = SimWorld(
-            nursery,
+            nurseries[0],
             seed=seed,
             record=record,
             programs=programs,
@@ -342,8 +363,4 @@ async def open_world(
             folders=folders,
             max_processes=max_processes,
         )
-        try:
-            yield world
-        finally:
-            world.close()
-            nursery.cancel_scope.cancel()
+        yield world
