@@ -6,6 +6,7 @@ The order of the events is that of the recordings in ``tests/fixtures``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,12 @@ _FIRST_WORD = (0.001, 0.02)
 _NEXT_PIECE = (0.0, 0.002)
 
 _ABORTED = "Request was aborted"
+_ABORTED_BEFORE = "This operation was aborted"
+
+# Of the texts by which Pi knows an error that may pass, those that a scripted model can have.
+_TEMPORARY = re.compile(
+    "overloaded|rate.?limit|too many requests|429|500|502|503|504|520|524|unavailable|terminated", re.IGNORECASE
+)
 
 
 class Agent:
@@ -82,8 +89,8 @@ class Agent:
         attempt = 0
         prompts = [messages.user(text, images, pi.timestamp())]
         while True:
-            answer, turn = await self._attempt(prompts, attempt)
-            if answer["stopReason"] != "error" or not self._may_retry(turn, attempt):
+            answer = await self._attempt(prompts, attempt)
+            if answer["stopReason"] != "error" or not self._may_retry(answer, attempt):
                 break
             attempt += 1
             await self._wait_to_retry(answer, attempt)
@@ -96,8 +103,8 @@ class Agent:
         pi.emit({"type": "agent_settled", **({"aborted": self._aborted} if pi.dialect.tells_aborted else {})})
         self._settled.set()
 
-    def _may_retry(self, turn: Turn, attempt: int) -> bool:
-        temporary = turn.cut_off or turn.status == 429 or turn.status >= 500
+    def _may_retry(self, answer: Json, attempt: int) -> bool:
+        temporary = _TEMPORARY.search(str(answer.get("errorMessage"))) is not None
         return self.auto_retry and not self._aborted and temporary and attempt < self._pi.config.max_retries
 
     async def _wait_to_retry(self, answer: Json, attempt: int) -> None:
@@ -116,7 +123,7 @@ class Agent:
         pi.session.messages.remove(answer)
         await self._unless_aborted(lambda: pi.system.sleep(delay))
 
-    async def _attempt(self, prompts: Sequence[Json], attempt: int) -> tuple[Json, Turn]:
+    async def _attempt(self, prompts: Sequence[Json], attempt: int) -> Json:
         """One low-level run: turns, until the model wants no tool and nothing is queued."""
         pi = self._pi
         new: list[Json] = []
@@ -129,7 +136,7 @@ class Agent:
                 queued = self._take_queued(self.follow_up_mode, self.follow_up)
             for message in queued:
                 self._complete(message, new)
-            answer, turn = await self._answer(new, attempt)
+            answer = await self._answer(new, attempt)
             failed = answer["stopReason"] in ("error", "aborted")
             calls = [block for block in answer["content"] if block["type"] == "toolCall"]
             results = [] if failed else await self._run_tools(calls, new)
@@ -137,9 +144,9 @@ class Agent:
             if failed or not (calls or self.steering or self.follow_up):
                 break
             queued, resting = [], not calls
-        will_retry = answer["stopReason"] == "error" and self._may_retry(turn, attempt)
+        will_retry = answer["stopReason"] == "error" and self._may_retry(answer, attempt)
         pi.emit({"type": "agent_end", "messages": new, "willRetry": will_retry})
-        return answer, turn
+        return answer
 
     def _take_queued(self, mode: str, queue: list[str]) -> list[Json]:
         if not queue:
@@ -172,7 +179,7 @@ class Agent:
 
     # --- an answer --------------------------------------------------------------------------------------------
 
-    async def _answer(self, new: list[Json], attempt: int) -> tuple[Json, Turn]:
+    async def _answer(self, new: list[Json], attempt: int) -> Json:
         """Ask the model; stream what it says. The message is complete, and in the session, when this returns."""
         pi = self._pi
         answer = messages.assistant(pi.model, pi.timestamp())
@@ -188,14 +195,17 @@ class Agent:
                 pi.emit({"type": "message_start", "message": answer})
                 await _Stream(pi, answer, turn).run()
 
+        too_late = self._aborted
         heard_out = await self._unless_aborted(stream)
         self._conclude(answer, turn, heard_out=heard_out)
+        if too_late:
+            answer["stopReason"], answer["errorMessage"] = pi.dialect.aborts_between_turns, _ABORTED_BEFORE
         if not started:
             pi.emit({"type": "message_start", "message": answer})
         self._finish(answer, new)
         if attempt and answer["stopReason"] not in ("error", "aborted"):
             pi.emit({"type": "auto_retry_end", "success": True, "attempt": attempt})
-        return answer, turn
+        return answer
 
     def _conclude(self, answer: Json, turn: Turn, *, heard_out: bool) -> None:
         if not heard_out:
