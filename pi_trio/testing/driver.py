@@ -62,6 +62,10 @@ from .world import SimWorld
 __all__ = ["BodyRaised", "Driver", "how_it_ended"]
 
 _NEVER_BEHIND = 1 << 40
+# What a step is waited for at most, in seconds: a request without a time-out may never have an answer.
+_PATIENCE = 20.0
+# A run that ends early looks so often whether its Pi is idle yet; it may have to find out that there is none.
+_RUN_SECONDS = 0.02
 # How many times everybody has had a turn when all that was to follow from the end of a runtime has followed.
 _TURNS = 100
 
@@ -175,10 +179,11 @@ class Driver:
 
     async def finish(self) -> None:
         """The runtime is over: whatever was under way has to be, too."""
-        for _ in range(_TURNS):
-            if not self._active:
-                break
-            await trio.lowlevel.checkpoint()
+        for seconds in (0.0, _RUN_SECONDS):
+            if self._active:
+                await trio.sleep(seconds)
+                for _ in range(_TURNS):
+                    await trio.lowlevel.checkpoint()
         self._muted = True  # what is cancelled now had no outcome
         for scope in self._scopes:
             scope.cancel()
@@ -198,6 +203,8 @@ class Driver:
     async def _do(self, work: Callable[[], Awaitable[None]], *, wait: bool, cancel_at: int | None) -> None:
         scope = trio.CancelScope()
         self._scopes.append(scope)
+        if wait:
+            scope.deadline = trio.current_time() + _PATIENCE
 
         async def run() -> None:
             self._active += 1

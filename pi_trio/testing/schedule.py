@@ -7,7 +7,7 @@ same, but with one seed for a whole run of examples, which explores one interlea
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -71,9 +71,10 @@ class Watchdog(trio.abc.Instrument):
     gone round its loop ``rounds`` times.
     """
 
-    def __init__(self, *, seconds: float, rounds: int) -> None:
+    def __init__(self, *, seconds: float, rounds: int, before_biting: Callable[[], None]) -> None:
         self._seconds = seconds
         self._rounds_left = rounds
+        self._before_biting = before_biting
         self.bit = False
         """Whether it had to."""
 
@@ -85,11 +86,13 @@ class Watchdog(trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002
         """Trio calls this once a round."""
         self._rounds_left -= 1
-        if self._rounds_left <= 0:
+        if self._rounds_left < 0 and self._rounds_left % 100 == 0:  # not each time: let it come to its end
             self._bite()
 
     def _bite(self) -> None:
-        self.bit = True
+        if not self.bit:
+            self.bit = True
+            self._before_biting()
         root = trio.lowlevel.current_root_task()
         tasks = [] if root is None else [root]
         for task in tasks:

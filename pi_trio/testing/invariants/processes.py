@@ -46,7 +46,7 @@ def nothing_is_left_behind(story: Story) -> Iterator[Finding]:
     """A runtime scope that has exited, by whatever way, has left no process; and every scope that was entered exits."""
     for scope, entered in story.entered.items():
         if scope not in story.scope_exits:
-            yield Finding(f"the scope {scope!r} was entered and never exited", entered)
+            yield Finding(f"the scope {scope!r} was entered and never exited", entered, story.left.get(scope))
     over = story.scope_exits.get("runtime")
     if over is None:
         return

@@ -117,10 +117,21 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
         for stop in life.stops:
             if life.terminal is not None and life.terminal.index < stop.index:
                 continue
-            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK
+            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life)
             ended = life.terminal.event.at if life.terminal else None
             if (ended is None and story.end_at > due) or (ended is not None and ended > due + EPSILON):
                 yield Finding(f"{life.instance} was not over at {due:g}, when it had to be", stop, life.terminal)
+
+
+def _dying(life: Life) -> float:
+    """How long the system took to end what had got SIGKILL: in an uninterruptible sleep nothing dies."""
+    seconds = 0.0
+    for launch in life.launches:
+        for each in launch.signals:
+            end = launch.exited if each.event.process == launch.root.spawned.event.process else None
+            if each.event.signal == "SIGKILL" and each.event.fate == "acted" and end is not None:
+                seconds = max(seconds, end.event.at - each.event.at)
+    return seconds
 
 
 def _bound(spec: InstanceSpec, stop: StopAsked) -> float:

@@ -48,7 +48,7 @@ def _fall_in_reverse(children: list[Life], left: int) -> Iterator[Finding]:
     standing = [life for life in children if life.state_at(left) not in (*TERMINAL_STATES, _S.STOPPING)]
     for first, second in pairwise(standing):
         stopping = next((each for each in first.states if each.index > left and each.event.state is _S.STOPPING), None)
-        if stopping is None or any(left < stop.index < stopping.index for stop in first.stops):
+        if stopping is None or any(stop.index < stopping.index for stop in first.stops):
             continue  # it ended by itself, or somebody else asked
         if second.terminal is None or second.terminal.index > stopping.index:
             says = f"{first.instance} was stopped before {second.instance} was gone"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 from hypothesis import strategies as st
 
 from ...launch import InstanceSpec
 from ...lifecycle import Backoff, HealthPolicy, RestartPolicy, RestartType
 from ...supervisor import Strategy
+from .. import faults as f
 from ..world import Fault
 from .plan import Affliction, Plan
 from .steps import (
@@ -29,7 +31,7 @@ from .steps import (
     Unsubscribe,
 )
 
-__all__ = ["endings", "health_policies", "plans", "restart_policies", "specs", "steps"]
+__all__ = ["endings", "faults", "health_policies", "plans", "restart_policies", "specs", "steps"]
 
 # Few values for each, at the edges and in between: what matters is which of two deadlines comes first.
 _SECONDS = (0.0, 0.05, 0.5, 2.0)
@@ -85,7 +87,7 @@ def health_policies(
 
 def specs(
     *,
-    start_timeout: Sequence[float] = (0.2, 1.0, 3.0),
+    start_timeout: Sequence[float] = (1.0, 1.0, 3.0, 0.25),
     drain_timeout: Sequence[float] = _SECONDS,
     grace_timeout: Sequence[float] = _SECONDS,
     request_timeout: Sequence[float] = (0.5, 5.0),
@@ -160,15 +162,59 @@ def steps(*, checkpoints: int = 30) -> st.SearchStrategy[Step]:
     )
 
 
+def faults() -> st.SearchStrategy[Fault]:
+    """Single faults, each class of :mod:`pi_trio.testing.faults` among them."""
+    seconds = st.sampled_from((0.0, 0.05, 0.4, 2.0))
+    every = st.sampled_from((1, 2, 3))
+    how = st.sampled_from((0, 1, 143, "SIGKILL", "SIGUSR1"))
+    return st.one_of(
+        st.builds(f.BadSpawn, error=st.sampled_from(("EAGAIN", "ENOENT", "ENOSPC"))),
+        st.builds(f.SlowSpawn, seconds=seconds),
+        st.builds(f.SlowStart, seconds=seconds),
+        st.builds(f.HangingStart),
+        st.builds(
+            f.Crash, seconds=seconds, how=how, last_words=st.sampled_from(("", "Error: out of memory\n", "no end"))
+        ),
+        st.builds(f.CrashAtRecord, record=st.integers(1, 12), how=how, written=st.sampled_from((0.0, 0.5, 1.0))),
+        st.builds(f.HalfRecordAtExit),
+        st.builds(f.SlowDeath, seconds=seconds),
+        st.builds(f.IgnoredSigterm),
+        st.builds(f.IgnoredEnd),
+        st.builds(f.Stopped, seconds=seconds, pause=st.sampled_from((None, 0.1, 1.0))),
+        st.builds(f.StopsReading, after_bytes=st.sampled_from((0, 50, 1000))),
+        st.builds(f.Mute, records=st.integers(0, 10)),
+        st.builds(f.Flood, stream=st.sampled_from(("stdout", "stderr")), seconds=seconds, period=st.just(0.1)),
+        st.builds(f.GarbageLines, every=every),
+        st.builds(f.SplitWrites, piece_bytes=st.sampled_from((1, 7, 100))),
+        st.builds(f.DuplicatedResponses, every=every),
+        st.builds(f.ResponsesWithoutId, every=every),
+        st.builds(f.LostResponses, every=every),
+        st.builds(f.LateResponses, seconds=seconds, every=every),
+        st.builds(f.ResponsesOutOfOrder),
+        st.builds(
+            f.Grandchild,
+            kind=st.sampled_from(("child", "setsid", "daemon")),
+            holds_stdout=_BOOL,
+            seconds=st.sampled_from((0.2, 1.0)),
+            ignores_signals=_BOOL,
+        ),
+    )
+
+
 def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
     """Ways to leave the runtime's scope."""
     return st.builds(
         Ending,
         how=st.sampled_from(("return", "return", "raise", "cancel", "interrupt")),
-        settle=_BOOL,
+        settle=st.sampled_from((False, False, True)),
         cancel_at=_cancel_at(checkpoints),
         impatient_after=st.sampled_from((None, None, None, 0.0, 0.01, 0.3)),
     )
+
+
+def _together(spawns: list[Spawn], following: list[Step]) -> tuple[Step, ...]:
+    """All are asked for at once, and the last is waited for."""
+    return (*spawns[:-1], *(attrs.evolve(spawn, wait=True) for spawn in spawns[-1:]), *following)
 
 
 def plans(
@@ -176,24 +222,32 @@ def plans(
     specs: st.SearchStrategy[InstanceSpec] = specs(),  # noqa: B008 - a strategy is a value
     steps: st.SearchStrategy[Step] = steps(),  # noqa: B008
     endings: st.SearchStrategy[Ending] = endings(),  # noqa: B008
-    faults: st.SearchStrategy[Fault] | None = None,
-    max_steps: int = 12,
-    max_faults: int = 3,
+    faults: st.SearchStrategy[Fault] | None = faults(),  # noqa: B008
+    max_spawns: int = 6,
+    max_steps: int = 10,
+    max_faults: int = 4,
 ) -> st.SearchStrategy[Plan]:
-    """Whole plans of at most ``max_steps`` steps, and so many faults among the first incarnations of each instance."""
-    afflictions = (
+    """Whole plans: a few instances at once, at most ``max_steps`` steps, and faults among the first incarnations."""
+    afflictions: st.SearchStrategy[tuple[Affliction, ...]] = (
         st.just(())
         if faults is None
         else st.lists(
-            st.builds(Affliction, fault=faults, instance=_TARGETS, incarnation=st.integers(1, 3)), max_size=max_faults
+            st.builds(
+                Affliction,
+                fault=faults,
+                instance=st.sampled_from((0, 0, 1, 2, 3)),
+                incarnation=st.sampled_from((1, 1, 2, 3)),
+            ),
+            max_size=max_faults,
         ).map(tuple)
     )
+    spawns = st.lists(st.builds(Spawn, spec=_TARGETS, wait=st.just(False)), min_size=1, max_size=max_spawns)
     return st.builds(
         Plan,
         seed=st.integers(0, 2**32 - 1),
         specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
         afflictions=afflictions,
-        steps=st.lists(steps, min_size=1, max_size=max_steps).map(tuple),
+        steps=st.builds(_together, spawns, st.lists(steps, max_size=max_steps)),
         ending=endings,
         pi=st.sampled_from(("0.87.1", "1.5.2")),
         max_instances=st.sampled_from((64, 64, 3)),

@@ -50,15 +50,20 @@ class Recorder:
 
     def __init__(self) -> None:
         self._events: list[TraceEvent] = []
+        self._length: int | None = None
         self.record: Record = self._events.append
         """Take down one event."""
 
     def __repr__(self) -> str:
         return f"<Recorder {len(self._events)} events>"
 
+    def end(self) -> None:
+        """Take down nothing more: what comes now is not what the trace is of."""
+        self._length = len(self._events)
+
     def trace(self) -> Trace:
-        """What was taken down so far."""
-        return Trace(tuple(self._events))
+        """What was taken down so far, or until :meth:`end`."""
+        return Trace(tuple(self._events[: self._length]))
 
 
 def _plain(value: Any) -> Any:
