@@ -116,12 +116,7 @@ class SimTree(ProcessTree):
             self._world.kernel.send(self._root, signal.value, "runtime")
 
     def kill_tree(self) -> None:
-        """SIGKILL to everything; its keeper does not rest until that is done."""
-        if self._keeper.empty.is_set():
-            return
-        for process in self._world.kernel.descendants(self._keeper):
-            if process.ending is None:
-                self._world.kernel.send(process, "SIGKILL", "runtime")
+        """SIGKILL to everything, a moment later; its keeper does not rest until that is done."""
         self._keeper.ask_kill()
 
     async def wait_exit(self) -> ExitStatus:
@@ -162,12 +157,14 @@ class SimWorld(ProcessHost):
         record: Record,
         programs: Mapping[str, Program],
         faults: FaultsFor,
+        sweeps: bool,
         folders: frozenset[str] | None,
         max_processes: int,
     ) -> None:
         self.kernel = Kernel(nursery, record, seed=seed, max_processes=max_processes, programs={**PROGRAMS, **programs})
         self.faults = faults
         self.folders = folders
+        self.sweeps = sweeps
         self.random = random.Random(seed)
         self._nursery = nursery
         self._spawns: dict[str, int] = {}
@@ -211,8 +208,8 @@ class SimWorld(ProcessHost):
     async def spawn(self, command: ProcessCommand) -> ProcessTree:
         """See :meth:`pi_trio.abc.ProcessHost.spawn`.
 
-        Cancelled, it does one or the other of what is allowed: it raises, and nothing was started; or it
-        returns a tree.
+        Cancelled, it does one of the three things that hosts do: it raises, and nothing was started; it ends what
+        was started, and raises; or it returns a tree all the same.
         """
         instance = command.marker.get(_INSTANCE_VARIABLE, "")
         number = self._spawns[instance] = self._spawns.get(instance, 0) + 1
@@ -230,13 +227,21 @@ class SimWorld(ProcessHost):
             raise trio.ClosedResourceError("this world was closed")
         faults = self.faults(tag.instance, tag.incarnation)
         seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
-        if self.random.random() < 0.5:
+        cancelled = self.random.choice(("before", "behind", "ended"))
+        if cancelled == "before":
             await trio.sleep(seconds)
             return self._start(command, tag, faults)
         await trio.lowlevel.checkpoint()
         tree = self._start(command, tag, faults)
-        with trio.CancelScope(shield=True):
-            await trio.sleep(seconds)
+        try:
+            with trio.CancelScope(shield=cancelled == "behind"):
+                await trio.sleep(seconds)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                tree.kill_tree()
+                await tree.wait_empty()
+                tree.close()
+            raise
         return tree
 
     def _start(self, command: ProcessCommand, tag: Tag, faults: Sequence[Fault]) -> SimTree:
@@ -259,7 +264,7 @@ class SimWorld(ProcessHost):
             1: End(pipes["stdout"], writing=True),
             2: End(pipes["stderr"], writing=True),
         }
-        keeper = Keeper(self.kernel, tag, command.grace_timeout, self.random)
+        keeper = Keeper(self.kernel, tag, command.grace_timeout, self.random, sweeps=self.sweeps)
         root = self.kernel.start(
             program,
             parent=keeper,
@@ -318,6 +323,7 @@ async def open_world(
     record: Record = _unrecorded,
     programs: Mapping[str, Program],
     faults: FaultsFor = _no_faults,
+    sweeps: bool = True,
     folders: frozenset[str] | None = None,
     max_processes: int = 1024,
 ) -> AsyncIterator[SimWorld]:
@@ -328,6 +334,8 @@ async def open_world(
         record: told everything that happens, event by event.
         programs: what can be started, by path, beside a shell and a few small ones.
         faults: what goes wrong with which incarnation.
+        sweeps: whether what is left of a tree is killed as soon as its root has ended, as by the keeper host, or
+            when the runtime says so, as by the direct host.
         folders: the folders that exist; ``None`` for any.
         max_processes: how many there may be at the same time; beyond it a spawn fails.
 
@@ -360,6 +368,7 @@ async def open_world(
             record=record,
             programs=programs,
             faults=faults,
+            sweeps=sweeps,
             folders=folders,
             max_processes=max_processes,
         )

@@ -20,10 +20,13 @@ _NOTICE_SECONDS = (0.0001, 0.001)
 class Keeper:
     """The parent of a tree's root, and a subreaper: whatever loses its parent becomes its child.
 
-    It has no pid and cannot be killed: the death of keepers is the business of the tests with real processes.
+    It has no pid and cannot be killed: the death of keepers is the business of the tests with real processes. One that
+    does not ``sweep`` stands for the direct host: it kills nothing until the runtime says so.
     """
 
-    def __init__(self, kernel: Kernel, tag: Tag, grace_timeout: float, rng: random.Random) -> None:
+    def __init__(
+        self, kernel: Kernel, tag: Tag, grace_timeout: float, rng: random.Random, *, sweeps: bool = True
+    ) -> None:
         self.children: dict[int, Process] = {}
         self.exited = trio.Event()
         self.empty = trio.Event()
@@ -33,6 +36,7 @@ class Keeper:
         self._tag = tag
         self._grace = grace_timeout
         self._random = rng
+        self._sweeps = sweeps
         self._root: Process | None = None
         self._kill = False
         self._alone = False
@@ -52,14 +56,16 @@ class Keeper:
         self._news.set()
 
     def hang_up(self) -> None:
-        """The runtime has closed the tree: what is left of it is ended politely, then killed."""
-        self._alone = True
+        """The runtime has closed the tree: what is left of it is ended politely, then killed; or left alone."""
+        self._alone = self._sweeps
         self._news.set()
 
     async def keep(self, root: Process) -> None:
         """Returns when nothing is left."""
         self._root = root
         await self._watch(root)
+        while self._reap() and not self._sweeps and not self._kill:
+            await self._wait(None)
         await self._sweep()
         self._kernel.record(TreeEmptied(trio.current_time(), self._tag.instance, self._tag.incarnation))
         self.empty.set()
@@ -80,7 +86,7 @@ class Keeper:
         while self._reap():
             for process in self._kernel.descendants(self):
                 if process.ending is None:
-                    self._kernel.send(process, "SIGKILL", "keeper")
+                    self._kernel.send(process, "SIGKILL", "runtime" if self._kill else "keeper")
             await self._wait(None)
 
     async def _wait(self, deadline: float | None) -> bool:

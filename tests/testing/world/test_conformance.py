@@ -28,12 +28,13 @@ def test_what_is_left_out_is_there() -> None:
 
 
 @pytest.mark.parametrize("check", SIMULATED, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("seed", range(4))
-def test_conformance(seed: int, check: Check, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sweeps", [True, False], ids=["sweeps", "waits"])
+@pytest.mark.parametrize("seed", range(3))
+def test_conformance(seed: int, sweeps: bool, check: Check, tmp_path: Path) -> None:
     recorder = Recorder()
 
     async def main() -> None:
-        async with open_world(seed=seed, record=recorder.record, programs={}) as world:
+        async with open_world(seed=seed, record=recorder.record, programs={}, sweeps=sweeps) as world:
             await check(world, tmp_path)
 
     run(main)

@@ -104,6 +104,23 @@ def test_a_session_of_its_own_is_not_reached_by_killing_the_group() -> None:
     play(main)
 
 
+def test_what_does_not_sweep_kills_when_it_is_told() -> None:
+    async def root(system: System) -> int:
+        system.spawn(sleeper, "child", new_session=True)
+        return 0
+
+    async def main(stage: Stage) -> None:
+        async with stage.running(root) as tree:
+            assert await tree.wait_exit() == ExitStatus(code=0)
+            with trio.move_on_after(100) as patience:
+                await tree.wait_empty()
+            assert patience.cancelled_caught
+            tree.kill_tree()
+            await tree.wait_empty()
+
+    play(main, sweeps=False)
+
+
 def test_killing_the_tree_reaches_what_was_daemonized() -> None:
     async def fork(system: System) -> int:
         system.spawn(sleeper, "daemon", new_session=True)
@@ -177,8 +194,8 @@ def test_a_cancelled_spawn_raises_and_leaves_nothing_or_returns_a_tree(seed: int
     play(main, seed=seed)
 
 
-def test_both_kinds_of_cancelled_spawns_happen() -> None:
-    def returned(seed: int) -> bool:
+def test_all_kinds_of_cancelled_spawns_happen() -> None:
+    def outcome(seed: int) -> tuple[bool, int]:
         trees = []
 
         async def main(stage: Stage) -> None:
@@ -188,10 +205,10 @@ def test_both_kinds_of_cancelled_spawns_happen() -> None:
                 await tree.wait_empty()
                 tree.close()
 
-        play(main, seed=seed)
-        return bool(trees)
+        trace = play(main, seed=seed)
+        return bool(trees), len(list(trace.of(ProcessSpawned)))
 
-    assert len({returned(seed) for seed in range(20)}) == 2
+    assert {outcome(seed) for seed in range(30)} == {(False, 0), (False, 1), (True, 1)}
 
 
 def test_what_is_left_is_told() -> None:
