@@ -10,7 +10,7 @@ import attrs
 import orjson
 import trio
 
-from ..client import Lagged
+from ..client import EventStream, Lagged
 from ..concurrency import Subscription
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
@@ -447,9 +447,10 @@ class Driver:
     def _published(self, event: InstanceEvent) -> None:
         if isinstance(event, Registered):
             stream = self._runtime.get(event.instance_id).client.subscribe(capacity=_NEVER_BEHIND)
-            self._nursery.start_soon(self._read_records, event.instance_id, stream.records())
+            self._nursery.start_soon(self._read_records, event.instance_id, stream)
 
-    async def _read_records(self, name: str, subscription: Subscription[Any]) -> None:
+    async def _read_records(self, name: str, stream: EventStream) -> None:
+        subscription: Subscription[Any] = stream._subscription  # for its batches
         with suppress(trio.EndOfChannel, Exception):
             while True:
                 batch = await subscription.receive_batch()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 import trio._core._run as trio_run
@@ -94,16 +95,13 @@ class Watchdog(trio.abc.Instrument):
             self.bit = True
             self._before_biting()
         root = trio.lowlevel.current_root_task()
-        tasks = [] if root is None else [root]
+        assert root is not None
+        tasks = [task for nursery in root.child_nurseries for task in nursery.child_tasks]
         for task in tasks:
-            for nursery in task.child_nurseries:
-                if task is not root:  # the root's nursery holds Trio's own tasks
-                    nursery.cancel_scope.shield = False
-                    nursery.cancel_scope.cancel()
-                tasks += sorted(nursery.child_tasks, key=lambda child: child._counter)
-            status = task._cancel_status if task is not root else None
-            while status is not None:
-                if isinstance(status._scope, trio.CancelScope) and status is not root._cancel_status:  # type: ignore[union-attr]
-                    status._scope.shield = False
-                    status._scope.cancel()
+            status: Any = task._cancel_status
+            while status is not None and status is not root._cancel_status:
+                status._scope.shield = False
+                status._scope.cancel()
                 status = status._parent
+            for nursery in task.child_nurseries:
+                tasks += nursery.child_tasks

@@ -22,8 +22,8 @@ PI_PATH = "/opt/pi/pi"
 """Where the world has its Pi."""
 
 # A plan takes minutes on its clock; whoever is not through after that never will be.
-_MAX_SECONDS = 100_000.0
-_MAX_ROUNDS = 200_000
+_MAX_SECONDS = 10_000.0
+_MAX_ROUNDS = 100_000
 
 
 def run_plan(plan: Plan) -> Trace:

@@ -49,11 +49,9 @@ def _wanted(life: Life, spec: InstanceSpec, end: Placed[StateChanged]) -> set[In
     exited = life.exits.get(end.event.incarnation)
     if exited is not None and exited.event.requested:
         return {_S.STOPPED}
-    if not any(ready.index < end.index for ready in life.readies):
-        return {_S.STOPPED}
     if life.tree is not None:
         return {_S.STOPPED, _S.BACKING_OFF, _S.FAILED} if _wants(life, spec, end) else {_S.STOPPED, _S.BACKING_OFF}
-    if not _wants(life, spec, end):
+    if not any(ready.index < end.index for ready in life.readies) or not _wants(life, spec, end):
         return {_S.STOPPED}
     return maybe | _by_budget(life, spec, end)
 

@@ -124,12 +124,13 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
 
 
 def _dying(life: Life) -> float:
-    """How long the system took to end what had got SIGKILL: in an uninterruptible sleep nothing dies."""
+    """How long the system took to end what had no way back any more: in an uninterruptible sleep nothing dies."""
     seconds = 0.0
     for launch in life.launches:
         for each in launch.signals:
             end = launch.exited if each.event.process == launch.root.spawned.event.process else None
-            if each.event.signal == "SIGKILL" and each.event.fate == "acted" and end is not None:
+            doomed = each.event.fate == "gone" or (each.event.signal == "SIGKILL" and each.event.fate == "acted")
+            if doomed and end is not None:
                 seconds = max(seconds, end.event.at - each.event.at)
     return seconds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .plan import Affliction, Plan
+from .saved import dump_plan, load_plan
 from .steps import (
     Advance,
     Cancel,
@@ -39,4 +40,6 @@ __all__ = [
     "Stop",
     "Subscribe",
     "Unsubscribe",
+    "dump_plan",
+    "load_plan",
 ]

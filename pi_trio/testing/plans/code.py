@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["as_code"]
+__all__ = ["as_code", "given"]
 
 _LINE = 100
 
@@ -21,7 +21,7 @@ def as_code(value: Any, indent: int | None = None) -> str:
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
     if attrs.has(type(value)):
-        parts = [f"{name}={as_code(each, _deeper(indent))}" for name, each in _given(value)]
+        parts = [f"{name}={as_code(each, _deeper(indent))}" for name, each in given(value)]
         return _call(type(value).__name__, parts, ")", indent)
     if isinstance(value, tuple):
         parts = [as_code(each, _deeper(indent)) for each in value]
@@ -31,7 +31,7 @@ def as_code(value: Any, indent: int | None = None) -> str:
     return f"Path({str(value)!r})" if isinstance(value, Path) else repr(value)
 
 
-def _given(value: attrs.AttrsInstance) -> list[tuple[str, Any]]:
+def given(value: attrs.AttrsInstance) -> list[tuple[str, Any]]:
     """The fields that have another value than by default, with their argument's names."""
     given = []
     for field in attrs.fields(type(value)):
