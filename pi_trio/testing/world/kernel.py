@@ -35,7 +35,7 @@ _FIRST_PID = 100
 
 _DEFAULT_PATH = "/bin:/usr/bin"
 
-# What the kernel needs to take a process apart, in seconds: never nothing, so that nobody can count on it.
+# What the kernel needs to take a killed process apart, in seconds: never nothing, so that nobody can count on it.
 _EXIT_SECONDS = (0.0001, 0.002)
 
 
@@ -143,7 +143,11 @@ class Kernel:
                 await process.wait_running()
                 if process.ending is None:
                     process.end(ExitStatus(code=await program(system)))
-        await trio.sleep(process.random.uniform(*_EXIT_SECONDS) + process.exit_seconds)
+        assert process.ending is not None
+        killed = process.ending.signal is not None
+        seconds = process.exit_seconds + (process.random.uniform(*_EXIT_SECONDS) if killed else 0.0)
+        if seconds:
+            await trio.sleep(seconds)
         self._bury(process)
 
     def _bury(self, process: Process) -> None:
