@@ -14,7 +14,7 @@ from .plans import Plan
 from .schedule import Checkpoints, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
 from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
-from .world import Fault, SimWorld, open_world
+from .world import Fault, World, open_world
 
 __all__ = ["PI_PATH", "run_plan"]
 
@@ -73,7 +73,7 @@ async def _simulate(plan: Plan, record: Record, checkpoints: Checkpoints) -> Non
         _count("after", world, record)
 
 
-async def _run_runtime(plan: Plan, world: SimWorld, record: Record, checkpoints: Checkpoints, driver: Driver) -> None:
+async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Checkpoints, driver: Driver) -> None:
     how = "returned"
     with trio.CancelScope() as around:
         try:
@@ -113,7 +113,7 @@ async def _lose_patience(seconds: float, around: trio.CancelScope, record: Recor
     around.cancel()
 
 
-def _count(when: str, world: SimWorld, record: Record) -> None:
+def _count(when: str, world: World, record: Record) -> None:
     record(
         Counted(
             trio.current_time(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -20,7 +21,7 @@ from .process import Process, Tag
 from .programs import PROGRAMS
 from .system import System
 
-__all__ = ["Fault", "SimTree", "SimWorld", "open_world"]
+__all__ = ["Fault", "FaultsFor", "SimTree", "SimWorld", "World", "open_world"]
 
 # What a fork and an exec take, in seconds.
 _SPAWN_SECONDS = (0.001, 0.006)
@@ -52,6 +53,25 @@ class Fault:
 
 FaultsFor = Callable[[str, int], Sequence[Fault]]
 """Given an instance and the number of its incarnation, what goes wrong with that one."""
+
+
+class World(ProcessHost):
+    """A host whose processes a plan can reach: the simulated world, or a real system that is recorded."""
+
+    faults: FaultsFor
+    """What goes wrong with the incarnations that are started from now on."""
+
+    @property
+    @abstractmethod
+    def open_ends(self) -> int:
+        """How many ends of pipes the runtime has open."""
+
+    @abstractmethod
+    def signal_root(self, instance: str, name: str) -> None:
+        """Send a signal to the root of an instance's youngest tree, as somebody at a terminal would.
+
+        Nothing happens when there is none, or it was reaped.
+        """
 
 
 class SimTree(ProcessTree):
@@ -142,7 +162,7 @@ class SimTree(ProcessTree):
         self._world.forget(self)
 
 
-class SimWorld(ProcessHost):
+class SimWorld(World):
     """A small operating system on virtual time. Made by :func:`open_world`.
 
     ``folders`` are the folders there are, ``None`` for any.
@@ -190,10 +210,11 @@ class SimWorld(ProcessHost):
                 return tree.root
         return None
 
-    def signal(self, process: Process, name: str) -> None:
-        """Send a signal as somebody at a terminal would, to a process that has not been reaped."""
-        if not process.reaped:
-            self.kernel.send(process, name, "fault")
+    def signal_root(self, instance: str, name: str) -> None:
+        """See :meth:`World.signal_root`."""
+        root = self.root_of(instance)
+        if root is not None and not root.reaped:
+            self.kernel.send(root, name, "fault")
 
     def misused(self, tag: Tag, what: str) -> None:
         """The runtime did what a real system would not forgive."""
