@@ -127,4 +127,5 @@ class _SwappingStream(Filter):
 
 
 def _is_response(line: bytes) -> bool:
-    return b'"type":"response"' in line
+    # Whole: another fault may have cut it up.
+    return line.startswith(b"{") and line.endswith(b"}\n") and b'"type":"response"' in line

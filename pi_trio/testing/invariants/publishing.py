@@ -160,6 +160,8 @@ def exit_status_is_the_process_s_own(story: Story) -> Iterator[Finding]:
     for life in story.lives:
         for launch in life.launches:
             published = life.exits.get(launch.incarnation)
+            if launch.abandoned and published is None:
+                continue
             if published is None:
                 if life.terminal is not None and launch.exited is not None:
                     yield Finding(f"the end of {life.instance}/{launch.incarnation} was never published", launch.exited)

@@ -38,6 +38,8 @@ def sigkill_comes_last(story: Story) -> Iterator[Finding]:
         if life.spec is None:
             continue
         for launch in life.launches:
+            if launch.abandoned:
+                continue  # what nobody was given has nothing to finish
             for kill in _first(launch, "SIGKILL"):
                 if not _is_forced(life, kill.index):
                     yield from _killed_early(life.spec, launch, kill)
@@ -79,12 +81,12 @@ def _terminated_early(
     if life.tree is not None or _ended_for_its_health(life, launch):
         return  # its tree, or its health, may have asked for less patience
     name = f"{life.instance}/{launch.incarnation}"
-    eof = launch.closed.get("stdin")
-    if eof is None or eof.index > term.index:
+    eof, given = launch.closed.get("stdin"), term.event.at - asked[0].event.at
+    if given < spec.drain_timeout - EPSILON:
+        yield Finding(f"{name} got {given:g} s of its drain time of {spec.drain_timeout:g} s", asked[0], eof, term)
+    # EOF stands behind what is queued for it: a process that does not read its stdin never comes to it.
+    elif given > EPSILON and (eof is None or eof.index > term.index) and launch.has_read_its_stdin(term.index):
         yield Finding(f"{name} was stopped politely, and got SIGTERM without EOF before it", asked[0], term)
-    elif term.event.at - eof.event.at < spec.drain_timeout - EPSILON:
-        given = term.event.at - eof.event.at
-        yield Finding(f"{name} got {given:g} s of its drain time of {spec.drain_timeout:g} s", eof, term)
 
 
 def _ended_for_its_health(life: Life, launch: Launch) -> bool:
