@@ -63,7 +63,7 @@ async def _simulate(plan: Plan, record: Record, checkpoints: Checkpoints) -> Non
         number = names.get(instance, -1)
         return [each.fault for each in plan.afflictions if (each.instance, each.incarnation) == (number, incarnation)]
 
-    async with open_world(seed=plan.seed, record=record, programs=programs, faults=faults) as world:
+    async with open_world(seed=plan.seed, record=record, programs=programs, faults=faults, sweeps=plan.sweeps) as world:
         await drive(plan, world, record, checkpoints, names)
 
 

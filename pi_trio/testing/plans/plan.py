@@ -45,6 +45,9 @@ class Plan:
     """Which Pi the simulated one is like."""
     max_instances: int = 64
     max_starting: int = 4
+    sweeps: bool = True
+    """Whether what is left of a tree is killed as soon as its root has ended, as by the keeper host, or when the runtime
+    says so, as by the direct host."""
 
     def __repr__(self) -> str:
         return as_code(self)
