@@ -20,7 +20,11 @@ class DuplicatedResponses(Fault):
     every: int = 1
 
     async def run(self, system: System, program: Program, acted: Acted) -> int:
-        system.stdout = _ResponseStream(system, self.every, acted, lambda stream, line: stream.write(line * 2))
+        def repeat(stream: Stream, line: bytes) -> None:
+            stream.write(line)
+            stream.write(line)
+
+        system.stdout = _ResponseStream(system, self.every, acted, repeat)
         return await program(system)
 
 
