@@ -102,7 +102,9 @@ def _ended_for_its_health(life: Life, launch: Launch) -> bool:
 def sigcont_follows_sigterm(story: Story) -> Iterator[Finding]:
     """SIGTERM is followed by SIGCONT at once: a stopped process would never see the first."""
     for launch in story.launches:
-        continued = [each for each in launch.signals if (each.event.signal, each.event.sender) == ("SIGCONT", "runtime")]
+        continued = [
+            each for each in launch.signals if (each.event.signal, each.event.sender) == ("SIGCONT", "runtime")
+        ]
         for term in launch.sent("SIGTERM"):
             if term.event.fate == "acted":
                 continue  # that was its end

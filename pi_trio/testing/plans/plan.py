@@ -67,9 +67,10 @@ _SNIPPET = """\
 from pi_trio import *
 from pi_trio.abc import *
 from pi_trio.lifecycle import *
-from pi_trio.testing import *
 from pi_trio.testing.faults import *
+from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.plans import *
+from pi_trio.testing.simulation import run_plan
 
 plan = {plan}
 for violation in check_trace(run_plan(plan)):
