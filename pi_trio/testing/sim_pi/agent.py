@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Agent"]
 
 # Seconds until the model's first word, and from one piece to the next: somewhere in these ranges.
-_FIRST_WORD = (0.001, 0.02)
-_NEXT_PIECE = (0.0, 0.002)
+_FIRST_WORD = (0.001, 0.1)
+_NEXT_PIECE = (0.0001, 0.01)
 
 _ABORTED = "Request was aborted"
 _ABORTED_BEFORE = "This operation was aborted"
@@ -203,7 +203,9 @@ class Agent:
         async def stream() -> None:
             nonlocal turn, started
             turn = await pi.ask_model(messages.for_model(pi.session.messages))
-            await pi.system.sleep(pi.system.random.uniform(*_FIRST_WORD) + turn.delay)
+            await pi.system.take(_FIRST_WORD)
+            if turn.delay:
+                await pi.system.sleep(turn.delay)
             if turn.status == 200:
                 started = True
                 pi.emit({"type": "message_start", "message": answer})

@@ -16,6 +16,7 @@ from ...concurrency import open_service_nursery
 from ..trace import FaultActed, PipeName, Record, SpawnFailed
 from .keeper import Keeper
 from .kernel import Kernel, Program
+from .moments import moment
 from .pipe import End, Pipe, PipeLog, SimReceivePipe, SimSendPipe
 from .process import Process, Tag
 from .programs import PROGRAMS
@@ -24,7 +25,7 @@ from .system import System
 __all__ = ["Fault", "FaultsFor", "SimTree", "SimWorld", "World", "open_world"]
 
 # What a fork and an exec take, in seconds.
-_SPAWN_SECONDS = (0.001, 0.006)
+_SPAWN_SECONDS = (0.001, 0.05)
 
 _INSTANCE_VARIABLE = "PI_TRIO_INSTANCE"
 
@@ -89,8 +90,8 @@ class SimTree(ProcessTree):
             return found
 
         self._stdin = SimSendPipe(pipes["stdin"], log("stdin"), writing=True)
-        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), writing=False)
-        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), writing=False)
+        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), world.random)
+        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), world.random)
 
     def __repr__(self) -> str:
         return f"<SimTree pid={self._root.pid} {self._keeper!r}>"
@@ -247,7 +248,7 @@ class SimWorld(World):
             self.misused(tag, "a process was asked for when the world was closed")
             raise trio.ClosedResourceError("this world was closed")
         faults = self.faults(tag.instance, tag.incarnation)
-        seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
+        seconds = moment(self.random, _SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
         cancelled = self.random.choice(("before", "behind", "ended"))
         if cancelled == "before":
             await trio.sleep(seconds)
