@@ -51,7 +51,7 @@ PLANS = (
     ),
     Plan(
         specs=(_SPEC,),
-        afflictions=(Affliction(Flood(stream="stderr")),),
+        afflictions=(Affliction(Flood(stream="stderr", period=1.0)),),
         steps=(Spawn(wait=False, cancel_at=9), Spawn(wait=False), Advance(1.0), Kill(1, "SIGSTOP")),
         ending=Ending(how="raise", settle=True),
         pi="1.5.2",

@@ -132,11 +132,12 @@ def test_a_tree_whose_budget_is_spent() -> None:
 
 
 def test_other_seeds_are_other_interleavings() -> None:
-    plan = Plan(steps=(Spawn(wait=False),) * 4)
+    # All in one instant of the clock: what differs is the order in which tasks run.
+    plan = Plan(steps=((Spawn(wait=False),) * 6))
     orders = {
-        tuple(each.instance for each in run_plan(attrs.evolve(plan, seed=seed)).of(Published)) for seed in range(10)
+        tuple(each.instance for each in run_plan(attrs.evolve(plan, seed=seed)).of(Published)) for seed in range(100)
     }
-    assert len(orders) == 10
+    assert len(orders) > 50
 
 
 def test_a_run_leaves_the_program_as_it_was() -> None:

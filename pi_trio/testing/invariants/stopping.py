@@ -121,10 +121,20 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
         for stop in life.stops:
             if life.terminal is not None and life.terminal.index < stop.index:
                 continue
-            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life)
+            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life) + _still_spawning(life, stop)
             ended = life.terminal.event.at if life.terminal else None
             if (ended is None and story.end_at > due) or (ended is not None and ended > due + EPSILON):
                 yield Finding(f"{life.instance} was not over at {due:g}, when it had to be", stop, life.terminal)
+
+
+def _still_spawning(life: Life, stop: Placed[StopAsked]) -> float:
+    """How much longer a spawn took that was under way: a system need not let itself be interrupted in it."""
+    seconds = 0.0
+    for launch in life.launches:
+        given = [each.event.at for each in (*launch.written["stdin"], *launch.signals) if each.event.at]
+        if launch.root.spawned.event.at <= stop.event.at and given:
+            seconds = max(seconds, min(given) - stop.event.at)
+    return seconds
 
 
 def _dying(life: Life) -> float:
