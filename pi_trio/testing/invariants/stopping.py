@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...launch import InstanceSpec
 from ...lifecycle import Health, HealthChanged, InstanceState, Ready, RestartScheduled, StateChanged, StopManner
-from ..trace import ProcessSignalled, StopAsked
+from ..trace import PipeOpened, ProcessSignalled, StopAsked
 from .invariant import Finding, invariant
 from .launch import Launch
 from .life import Life
@@ -122,21 +122,22 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
             if life.terminal is not None and life.terminal.index < stop.index:
                 continue
             due = (
-                stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life) + _still_spawning(life, stop)
+                stop.event.at
+                + _bound(life.spec, stop.event)
+                + STOP_SLACK
+                + _dying(life)
+                + _still_spawning(story, life, stop)
             )
             ended = life.terminal.event.at if life.terminal else None
             if (ended is None and story.end_at > due) or (ended is not None and ended > due + EPSILON):
                 yield Finding(f"{life.instance} was not over at {due:g}, when it had to be", stop, life.terminal)
 
 
-def _still_spawning(life: Life, stop: Placed[StopAsked]) -> float:
+def _still_spawning(story: Story, life: Life, stop: Placed[StopAsked]) -> float:
     """How much longer a spawn took that was under way: a system need not let itself be interrupted in it."""
-    seconds = 0.0
-    for launch in life.launches:
-        given = [each.event.at for each in (*launch.written["stdin"], *launch.signals) if each.event.at]
-        if launch.root.spawned.event.at <= stop.event.at and given:
-            seconds = max(seconds, min(given) - stop.event.at)
-    return seconds
+    handed_over = [each.event for each in story.all(PipeOpened) if each.event.instance == life.instance]
+    under_way = {launch.number for launch in life.launches if launch.root.spawned.event.at <= stop.event.at}
+    return max([0.0, *(each.at - stop.event.at for each in handed_over if each.incarnation in under_way)])
 
 
 def _dying(life: Life) -> float:

@@ -233,7 +233,7 @@ def faults() -> st.SearchStrategy[Fault]:
 def crash_loops() -> st.SearchStrategy[tuple[Affliction, ...]]:
     """One instance whose processes crash, each some time after its start: most of them are ready by then."""
     crash = st.builds(
-        f.Crash, seconds=st.sampled_from((0.3, 0.6, 0.6, 1.0, 1.0, 4.0)), how=st.sampled_from((0, 1, 1, "SIGKILL"))
+        f.Crash, seconds=st.sampled_from((0.31, 0.63, 0.63, 1.07, 1.07, 4.3)), how=st.sampled_from((0, 1, 1, "SIGKILL"))
     )
 
     def loop(instance: int, crashes: list[Fault]) -> tuple[Affliction, ...]:
@@ -290,6 +290,7 @@ def plans(
             st.one_of(st.just(()), crash_loops()),
         )
     spawns = st.lists(st.builds(Spawn, spec=_TARGETS, wait=st.just(False)), min_size=1, max_size=max_spawns)
+    some = st.one_of(steps.map(_alone), sequences)
     return st.builds(
         Plan,
         seed=st.integers(0, 2**32 - 1),
@@ -298,7 +299,7 @@ def plans(
         steps=st.builds(
             _together,
             spawns,
-            st.lists(st.one_of(steps.map(_alone), sequences), min_size=2, max_size=max_steps),
+            st.one_of(st.lists(some, max_size=1), st.lists(some, min_size=min(2, max_steps), max_size=max_steps)),
             st.sampled_from((0.0, 0.3, 3.0, 10.0)),
         ),
         ending=endings,

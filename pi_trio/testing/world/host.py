@@ -121,6 +121,12 @@ class SimTree(ProcessTree):
         """The root process."""
         return self._root
 
+    def hand_over(self) -> SimTree:
+        """The spawn returns it: from here on it is the runtime's."""
+        for pipe in (self._stdin, self._stdout, self._stderr):
+            pipe.hand_over()
+        return self
+
     @property
     def open_ends(self) -> int:
         """How many ends of pipes the runtime has not closed."""
@@ -252,7 +258,7 @@ class SimWorld(World):
         cancelled = self.random.choice(("before", "behind", "ended"))
         if cancelled == "before":
             await trio.sleep(seconds)
-            return self._start(command, tag, faults)
+            return self._start(command, tag, faults).hand_over()
         await trio.lowlevel.checkpoint()
         tree = self._start(command, tag, faults)
         try:
@@ -264,7 +270,7 @@ class SimWorld(World):
                 await tree.wait_empty()
                 tree.close()
             raise
-        return tree
+        return tree.hand_over()
 
     def _start(self, command: ProcessCommand, tag: Tag, faults: Sequence[Fault]) -> SimTree:
         """Start the root, and its keeper. No checkpoint."""

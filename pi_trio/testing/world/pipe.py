@@ -169,7 +169,7 @@ class _HostEnd:
         self._end = End(pipe, writing=writing)
         self._closed = False
         self._waiting = False
-        log.opened()
+        self._handed_over = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._log.name} {'closed' if self._closed else 'open'}>"
@@ -179,11 +179,17 @@ class _HostEnd:
         """Whether it has not been closed."""
         return not self._closed
 
+    def hand_over(self) -> None:
+        """The runtime has it from here on."""
+        self._handed_over = True
+        self._log.opened()
+
     def close(self) -> None:
         """Idempotent; wakes whoever waits on it."""
         if not self._closed:
             self._closed = True
-            self._log.closed()
+            if self._handed_over:
+                self._log.closed()
             self._end.close()
 
     def _check_open(self) -> None:
