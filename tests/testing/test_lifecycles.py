@@ -71,6 +71,11 @@ FOUND: dict[str, Plan] = {
         afflictions=(Affliction(IgnoredSigterm(), instance=1),),
         steps=(OpenTree((0, 1, 0), Strategy.REST_FOR_ONE), Kill(), Advance(5.0)),
     ),
+    # The same, where somebody had asked for the end of the other.
+    "a child that is being stopped": Plan(
+        specs=(attrs.evolve(SPEC, restart=RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=0.0))),),
+        steps=(OpenTree((0, 0, 0), Strategy.ONE_FOR_ALL), Stop(1), Kill(), Advance(5.0)),
+    ),
 }
 
 
