@@ -47,7 +47,7 @@ def test_five_thousand_lives() -> None:
     report = LifecycleReport(0, 0, 0.0)
     seed = 0
     while report.lifecycles < 5000:  # how many instances a plan has is drawn, too
-        more = check_lifecycles(LifecycleCheck(examples=250, seed=seed, max_spawns=12))
+        more = check_lifecycles(LifecycleCheck(examples=100, seed=seed, max_spawns=12))
         report = LifecycleReport(
             report.plans + more.plans, report.lifecycles + more.lifecycles, report.seconds + more.seconds
         )
