@@ -7,6 +7,7 @@ one that simulates them (``pi_trio.testing``); the supervisor's code is the same
 from __future__ import annotations
 
 import enum
+import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,13 @@ class ProcessTree(ABC):
 
 class ProcessHost(ABC):
     """Starts process trees."""
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there is a folder at this absolute path for a process to start in.
+
+        Of this system, unless the host's processes live on another.
+        """
+        return os.path.isdir(path)
 
     @abstractmethod
     async def spawn(self, command: ProcessCommand) -> ProcessTree:

@@ -221,7 +221,7 @@ class PiClient(Commands):
     def detach(self, why: Callable[[], ConnectionClosed]) -> None:
         """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
         self._transport = self._ready = None
-        if self._why_closed is None:
+        if self._why_closed is None and self._open.is_set():  # else who waits for it would never hear of the next
             self._open = trio.Event()
         self._requests.fail_all(why)
         for subscription in tuple(self._run_subscriptions):

@@ -197,17 +197,22 @@ def _candidates(named: str | Path | None, environ: Mapping[str, str]) -> tuple[P
     return installed_pi(home), "setup", ("pi on PATH", str(home / "pi"))
 
 
-async def find_pi(named: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> PiInstall:
+async def find_pi(
+    named: str | Path | PiInstall | None = None, *, environ: Mapping[str, str] | None = None
+) -> PiInstall:
     """Find the Pi to launch.
 
     The first of: ``named`` (its executable, or the folder of its package), ``PI_TRIO_PI``, ``pi`` on PATH,
     the one that ``pitrio setup`` installed. What is named but not there is an error; nothing else is tried.
+    A ``PiInstall`` has been found already: it is not looked at again.
 
     Raises:
         PiNotFound: there is none.
         PiTooOld: it is older than :data:`MINIMUM_PI`.
         NodeNotFound: there is no Node.js to run it.
     """
+    if isinstance(named, PiInstall):
+        return named
     environ = os.environ if environ is None else environ
     path, origin, searched = _candidates(named, environ)
     if path is None:

@@ -13,6 +13,7 @@ from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler, State
 from ..tools import EXTENSION, Tool
+from .find import PiInstall
 
 __all__ = ["THINKING_LEVELS", "InstanceSpec", "check_text"]
 
@@ -197,8 +198,9 @@ class InstanceSpec:
     """Variables to add to the environment, or with ``None`` to remove from it."""
     inherit_env: bool = True
     """Whether Pi gets this process's environment, or only a ``PATH`` and ``HOME`` and what ``env`` says."""
-    pi: str | Path | None = None
-    """Which Pi: its executable or its folder; ``None`` to look for it (see :func:`pi_trio.launch.find_pi`)."""
+    pi: str | Path | PiInstall | None = None
+    """Which Pi: its executable or its folder, or one that was found already; ``None`` to look for it (see
+    :func:`pi_trio.launch.find_pi`)."""
 
     start_timeout: float = attrs.field(default=30.0, validator=_seconds)
     """Seconds from the spawn to the first answer."""

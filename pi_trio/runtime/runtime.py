@@ -76,7 +76,7 @@ class Runtime:
         self._starts = trio.CapacityLimiter(max_starting)
         self._supervisors: dict[str, Supervisor] = {}
         self._instances: dict[str, Instance] = {}
-        self._pis: dict[str | Path | None, PiInstall] = {}
+        self._pis: dict[str | Path | PiInstall | None, PiInstall] = {}
         self._last_number = 0
         self._spawned = 0
         self._failed_starts = 0
@@ -110,7 +110,7 @@ class Runtime:
             cwd = os.path.abspath(spec.cwd)
         except OSError as error:
             raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
-        if not os.path.isdir(cwd):
+        if not self._host.has_folder(cwd):
             raise SpecError(f"cwd is not a folder: {cwd}")
         spec = attrs.evolve(spec, cwd=cwd)
         if spec.pi not in self._pis:

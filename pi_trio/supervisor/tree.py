@@ -159,9 +159,15 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         for child, _ in self._children:
             if child is supervisor:
                 before = False
-            elif child in self._rising and (before or child.state is not InstanceState.BACKING_OFF):
+            elif self._is_in_the_way(child, before=before):
                 return False
         return True
+
+    def _is_in_the_way(self, child: Supervisor, *, before: bool) -> bool:
+        """Whether the start of another has to wait for this child, which stands ``before`` it, or behind."""
+        if child.leaving:
+            return not before or self.strategy is Strategy.ONE_FOR_ALL
+        return child in self._rising and (before or child.state is not InstanceState.BACKING_OFF)
 
     def changed(self, supervisor: Supervisor) -> None:
         """A child is in another state."""

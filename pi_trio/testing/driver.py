@@ -1,0 +1,498 @@
+"""Takes the steps of a plan, as a user's program would, and takes down what it does and sees."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import orjson
+import trio
+
+from ..client import EventStream, Lagged
+from ..concurrency import Subscription
+from ..errors import InstanceNotFound
+from ..launch import InstanceSpec, PiInstall
+from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
+from ..protocol import decoded
+from ..registry import EventFeed
+from ..runtime import Runtime
+from ..supervisor import ChildSpec, Instance
+from .invariants import recovery_time
+from .plans import (
+    Advance,
+    Cancel,
+    Exec,
+    Kill,
+    LeaveTree,
+    OpenTree,
+    Plan,
+    Prompt,
+    Request,
+    Spawn,
+    Stall,
+    Step,
+    Stop,
+    Subscribe,
+    Unsubscribe,
+)
+from .schedule import Checkpoints
+from .taps import tap
+from .trace import (
+    CallEnded,
+    CallStarted,
+    FaultsOff,
+    LogsRead,
+    Record,
+    RecordsDelivered,
+    RequestEnded,
+    RequestStarted,
+    ScopeEntered,
+    ScopeExited,
+    ScopeLeft,
+    Specified,
+    StopAsked,
+    Subscribed,
+    SubscriberItem,
+    TreeOpened,
+    Unsubscribed,
+)
+from .world import World
+
+__all__ = ["BodyRaised", "Driver", "how_it_ended"]
+
+_NEVER_BEHIND = 1 << 40
+# What a step is waited for at most, in seconds: a request without a time-out may never have an answer.
+_PATIENCE = 20.0
+# A run that ends early looks so often whether its Pi is idle yet; it may have to find out that there is none.
+_RUN_SECONDS = 0.02
+# How often it is looked whether everything has come right.
+_LOOK_SECONDS = 1.0
+_TARGETS = frozenset({InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED})
+# How many times everybody has had a turn when all that was to follow from the end of a runtime has followed.
+_TURNS = 100
+
+
+class BodyRaised(Exception):
+    """What the body of a plan raises, where the plan says so."""
+
+
+def how_it_ended(error: BaseException | None) -> str:
+    """In a word, as a trace has it."""
+    if error is None:
+        return "returned"
+    if isinstance(error, BaseExceptionGroup):
+        hows = sorted({how_it_ended(each) for each in error.exceptions})
+        return hows[0] if len(hows) == 1 else f"{type(error).__name__} of {', '.join(hows)}"
+    return "cancelled" if isinstance(error, trio.Cancelled) else type(error).__name__
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """A subscriber."""
+
+    scope: trio.CancelScope
+    stalled_until: float = 0.0
+
+
+@attrs.define(eq=False)
+class _Tree:
+    """A supervision tree that somebody is in."""
+
+    leave: trio.Event
+    raises: bool = False
+
+
+class Driver:
+    """Takes the steps of one plan, in one runtime."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        world: World,
+        record: Record,
+        checkpoints: Checkpoints,
+        nursery: trio.Nursery,
+        numbers: dict[str, int],
+        pi_path: str,
+    ) -> None:
+        self._plan = plan
+        self._world = world
+        self._record = record
+        self._checkpoints = checkpoints
+        self._nursery = nursery  # around the runtime: what it holds sees the runtime's end
+        self._numbers = numbers
+        self._pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        self._runtime: Runtime
+        self._trees_nursery: trio.Nursery
+        self._trees: list[_Tree] = []
+        self._readers: list[_Reader] = []
+        self._scopes: list[trio.CancelScope] = []
+        self._calls = 0
+        self._requests = 0
+        self._active = 0
+        self._muted = False
+
+    def enter(self, runtime: Runtime) -> None:
+        """The runtime is open."""
+        self._runtime = runtime
+        tap(runtime, self._record, self._published)
+        self._subscribe(_NEVER_BEHIND)
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task around the runtime."""
+        self._nursery.start_soon(task, *args)
+
+    # --- the body, and its end -----------------------------------------------------------------------------
+
+    async def body(self, around: trio.CancelScope) -> None:
+        """Take the steps, and leave as the plan says."""
+        left: BaseException | None = None
+        async with trio.open_nursery() as self._trees_nursery:
+            try:
+                for step in self._plan.steps:
+                    await _TAKE[type(step)](self, step)
+                await self._come_to_rest()
+                await self._leave(around)
+            except BaseException as error:
+                left = error
+                self._trees_nursery.cancel_scope.cancel()
+            for tree in self._trees:
+                tree.leave.set()
+        if left is not None:
+            raise left
+
+    async def _come_to_rest(self) -> None:
+        """No fault acts any more: wait until everything has come right, or had the time for it."""
+        if not self._plan.ending.settle:
+            return
+        self._world.faults = lambda *_: ()
+        self._record(FaultsOff(trio.current_time()))
+        family = max((len(step.specs) for step in self._plan.steps if isinstance(step, OpenTree)), default=1)
+        slowest = max((recovery_time(spec) for spec in self._plan.specs), default=0.0)
+        deadline = trio.current_time() + slowest * family + 0.001
+        while (now := trio.current_time()) < deadline:
+            await trio.sleep(min(_LOOK_SECONDS, deadline - now))
+            if all(instance.state in _TARGETS for instance in self._runtime.list()):
+                break
+
+    async def _leave(self, around: trio.CancelScope) -> None:
+        how = self._plan.ending.how
+        if how == "cancel":
+            around.cancel()
+            await trio.lowlevel.checkpoint()
+        elif how == "raise":
+            raise BodyRaised
+        elif how == "interrupt":
+            raise KeyboardInterrupt
+
+    async def finish(self) -> None:
+        """The runtime is over: whatever was under way has to be, too."""
+        for seconds in (0.0, _RUN_SECONDS):
+            if self._active:
+                await trio.sleep(seconds)
+                for _ in range(_TURNS):
+                    await trio.lowlevel.checkpoint()
+        self._muted = True  # what is cancelled now had no outcome
+        for scope in self._scopes:
+            scope.cancel()
+
+    def read_logs(self) -> None:
+        """What is left of the output of every instance."""
+        for instance in self._runtime.list():
+            found: dict[tuple[int, str], list[str]] = {}
+            for line in instance.logs():
+                found.setdefault((line.incarnation, line.stream), []).append(line.text)
+            for (incarnation, stream), lines in found.items():
+                now = trio.current_time()
+                self._record(LogsRead(now, instance.id, incarnation, stream, tuple(lines)))
+
+    # --- what is done in the background ----------------------------------------------------------------------
+
+    async def _do(self, work: Callable[[], Awaitable[None]], *, wait: bool, cancel_at: int | None) -> None:
+        scope = trio.CancelScope()
+        self._scopes.append(scope)
+        if wait:
+            scope.deadline = trio.current_time() + _PATIENCE
+
+        async def run() -> None:
+            self._active += 1
+            with scope:
+                if cancel_at is not None:
+                    self._checkpoints.cancel_at(scope, cancel_at)
+                await work()
+            self._active -= 1
+
+        if wait:
+            await run()
+        else:
+            self._nursery.start_soon(run)
+
+    def _call(self, what: str, instance: str, work: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[None]]:
+        """``work``, with its beginning and end taken down."""
+
+        async def call() -> None:
+            self._calls += 1
+            number = self._calls
+            self._record(CallStarted(trio.current_time(), number, what, instance))
+
+            def ended(outcome: str, detail: str, error: object = None) -> None:
+                about = getattr(error, "instance_id", "")
+                self._note(CallEnded(trio.current_time(), number, outcome, detail, *_facts(error), about))
+
+            await self._conclude(work, ended)
+
+        return call
+
+    async def _conclude(self, work: Callable[[], Awaitable[str]], ended: Callable[..., None]) -> None:
+        try:
+            detail = await work()
+        except trio.Cancelled:
+            ended("cancelled", "")
+            raise
+        except Exception as error:
+            ended(how_it_ended(error), str(getattr(error, "error", error)), error)
+        else:
+            ended("ok", detail)
+
+    def _note(self, event: Any) -> None:
+        if not self._muted:
+            self._record(event)
+
+    # --- steps -----------------------------------------------------------------------------------------------
+
+    def _spec(self, number: int) -> InstanceSpec:
+        spec = self._plan.specs[number % len(self._plan.specs)]
+        return attrs.evolve(spec, pi=self._pi) if spec.pi is None else spec
+
+    def _name(self, prefix: str) -> str:
+        name = f"{prefix}{len(self._numbers)}"
+        self._numbers[name] = len(self._numbers)
+        return name
+
+    def _instance(self, target: int) -> Instance | None:
+        names = list(self._numbers)
+        with suppress(InstanceNotFound):
+            if names:
+                return self._runtime.get(names[target % len(names)])
+        return None
+
+    async def _spawn(self, step: Spawn) -> None:
+        name, spec = self._name("i"), self._spec(step.spec)
+
+        async def spawn() -> str:
+            self._record(Specified(trio.current_time(), name, spec))
+            await self._runtime.spawn(spec, id=name)
+            return ""
+
+        await self._do(self._call("spawn", name, spawn), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _open_tree(self, step: OpenTree) -> None:
+        scope = f"tree {len(self._trees)}"
+        children = [ChildSpec(self._name("c"), self._spec(number)) for number in step.specs]
+        state = _Tree(trio.Event())
+        self._trees.append(state)
+        entered = trio.Event()
+
+        async def stay() -> str:
+            now = trio.current_time()
+            self._record(TreeOpened(now, scope, step.strategy, step.intensity, step.period, _ids(children)))
+            for child in children:
+                self._record(Specified(now, child.id, child.spec, scope))
+            how = "returned"
+            try:
+                async with self._runtime.open_supervisor(
+                    children, strategy=step.strategy, intensity=step.intensity, period=step.period
+                ):
+                    self._record(ScopeEntered(trio.current_time(), scope))
+                    entered.set()
+                    await self._stay(scope, state)
+            except BaseException as error:
+                how = how_it_ended(error)
+                raise
+            finally:
+                self._record(ScopeExited(trio.current_time(), scope, how))
+                entered.set()
+            return ""
+
+        async def run() -> None:
+            own = trio.CancelScope()
+            self._scopes.append(own)
+            with own:
+                if step.cancel_at is not None:
+                    self._checkpoints.cancel_at(own, step.cancel_at)
+                await self._call("open_supervisor", children[0].id, stay)()
+            entered.set()
+
+        self._trees_nursery.start_soon(run)
+        if step.wait:
+            await entered.wait()
+
+    async def _stay(self, scope: str, tree: _Tree) -> None:
+        how = "returned"
+        try:
+            await tree.leave.wait()
+            if tree.raises:
+                raise BodyRaised
+        except BaseException as error:
+            how = how_it_ended(error)
+            raise
+        finally:
+            self._record(ScopeLeft(trio.current_time(), scope, how))
+
+    async def _leave_tree(self, step: LeaveTree) -> None:
+        if self._trees:
+            tree = self._trees[step.tree % len(self._trees)]
+            tree.raises = step.raises
+            tree.leave.set()
+
+    async def _prompt(self, step: Prompt) -> None:
+        instance = self._instance(step.target)
+        if instance is None:
+            return
+        mark = f"<p{self._calls + 1}>"
+
+        async def run() -> str:
+            async with instance.client.run(f"Say {mark} with a tool" if step.tool else f"Say {mark}") as run:
+                if step.records is None:
+                    return (await run.result(check=False)).text
+                left = step.records
+                async for _ in run.records():
+                    left -= 1
+                    if left <= 0:
+                        break
+                return "left"
+
+        await self._do(self._call("run", instance.id, run), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _request(self, step: Request) -> None:
+        instance = self._instance(step.target)
+        if instance is None:
+            return
+        self._requests += 1
+        number, mark = self._requests, f"<q{self._requests}>"
+        params = {"mark": mark, **({"command": f"sleep 0.2; echo '{mark}'"} if step.command == "bash" else {})}
+
+        async def request() -> None:
+            self._record(RequestStarted(trio.current_time(), number, instance.id, step.command, mark, step.timeout))
+
+            def ended(outcome: str, detail: str, error: object = None) -> None:
+                self._note(RequestEnded(trio.current_time(), number, outcome, detail, *_facts(error)))
+
+            async def ask() -> str:
+                data = await instance.client.request(step.command, params, timeout=step.timeout)
+                return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
+
+            await self._conclude(ask, ended)
+
+        await self._do(request, wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _exec(self, step: Exec) -> None:
+        instance = self._instance(step.target)
+        if instance is None:
+            return
+
+        async def execute() -> str:
+            result = await self._runtime.exec(instance.id, f"sleep {step.seconds}", timeout=step.timeout)
+            return result.output
+
+        await self._do(self._call("exec", instance.id, execute), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _stop(self, step: Stop) -> None:
+        instance = self._instance(step.target)
+        if instance is None:
+            return
+        manner = StopManner.FORCE if step.force else StopManner.POLITE
+
+        async def stop() -> str:
+            self._record(StopAsked(trio.current_time(), instance.id, manner))
+            await instance.stop(force=step.force)
+            return ""
+
+        await self._do(self._call("stop", instance.id, stop), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _kill(self, step: Kill) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._world.signal_root(instance.id, step.signal)
+
+    async def _cancel(self, step: Cancel) -> None:
+        if step.call < len(self._scopes):
+            self._scopes[-1 - step.call].cancel()
+
+    async def _advance(self, step: Advance) -> None:
+        await trio.sleep(step.seconds)
+
+    # --- subscribers, and readers of what instances say --------------------------------------------------------
+
+    async def _take_subscribe(self, step: Subscribe) -> None:
+        self._subscribe(step.capacity)
+
+    def _subscribe(self, capacity: int) -> None:
+        reader = _Reader(trio.CancelScope())
+        self._readers.append(reader)
+        number = len(self._readers)
+        self._record(Subscribed(trio.current_time(), number, capacity))
+        self._nursery.start_soon(self._read_feed, number, reader, self._runtime.events(capacity=capacity))
+
+    async def _read_feed(self, number: int, reader: _Reader, feed: EventFeed) -> None:
+        how: Any = "closed"
+        with feed, reader.scope:
+            async for item in feed:
+                self._record(SubscriberItem(trio.current_time(), number, item))
+                while (now := trio.current_time()) < reader.stalled_until:
+                    await trio.sleep(reader.stalled_until - now)
+            how = "ended"
+        self._record(Unsubscribed(trio.current_time(), number, how))
+
+    async def _stall(self, step: Stall) -> None:
+        reader = self._readers[step.subscriber % len(self._readers)]
+        reader.stalled_until = trio.current_time() + step.seconds
+
+    async def _unsubscribe(self, step: Unsubscribe) -> None:
+        self._readers[step.subscriber % len(self._readers)].scope.cancel()
+
+    def _published(self, event: InstanceEvent) -> None:
+        if isinstance(event, Registered):
+            stream = self._runtime.get(event.instance_id).client.subscribe(capacity=_NEVER_BEHIND)
+            self._nursery.start_soon(self._read_records, event.instance_id, stream)
+
+    async def _read_records(self, name: str, stream: EventStream) -> None:
+        subscription: Subscription[Any] = stream._subscription  # for its batches
+        with suppress(trio.EndOfChannel, Exception):
+            while True:
+                batch = await subscription.receive_batch()
+                self._record(RecordsDelivered(trio.current_time(), name, tuple(map(_text, batch))))
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, Lagged):
+        return f"lagged {item.missed}"
+    record = decoded(item)
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if isinstance(record, dict) else "malformed"
+
+
+def _ids(children: list[ChildSpec]) -> tuple[str, ...]:
+    return tuple(child.id for child in children)
+
+
+def _facts(error: object) -> tuple[Any, bytes]:
+    return getattr(error, "status", None), getattr(error, "stderr_tail", b"")
+
+
+_TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
+    Advance: Driver._advance,
+    Cancel: Driver._cancel,
+    Exec: Driver._exec,
+    Kill: Driver._kill,
+    LeaveTree: Driver._leave_tree,
+    OpenTree: Driver._open_tree,
+    Prompt: Driver._prompt,
+    Request: Driver._request,
+    Spawn: Driver._spawn,
+    Stall: Driver._stall,
+    Stop: Driver._stop,
+    Subscribe: Driver._take_subscribe,
+    Unsubscribe: Driver._unsubscribe,
+}

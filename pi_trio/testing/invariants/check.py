@@ -1,0 +1,77 @@
+"""All of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final
+
+from ..trace import Trace
+from . import (
+    health,
+    liveness,
+    output,
+    processes,
+    publishing,
+    requests,
+    resources,
+    restarts,
+    stopping,
+    subscribers,
+    trees,
+)
+from .invariant import Invariant, Violation
+from .story import Story
+
+__all__ = ["INVARIANTS", "check_trace"]
+
+_ALL: tuple[Invariant, ...] = (
+    publishing.one_exit_one_end,
+    publishing.nothing_after_the_end,
+    publishing.states_follow_the_table,
+    publishing.announced_once,
+    processes.one_incarnation_at_a_time,
+    processes.nothing_lives_after_the_end,
+    processes.nothing_is_left_behind,
+    processes.what_comes_out_went_in,
+    stopping.sigkill_comes_last,
+    stopping.sigcont_follows_sigterm,
+    stopping.a_stop_ends_in_time,
+    stopping.a_failed_spawn_leaves_nothing,
+    processes.no_signal_after_reaping,
+    processes.every_process_is_reaped_once,
+    requests.one_outcome_each,
+    requests.calls_end,
+    requests.timeouts_are_kept,
+    requests.outcome_before_exited,
+    output.records_arrive,
+    output.logs_are_what_was_written,
+    publishing.nothing_after_exited,
+    publishing.exit_status_is_the_process_s_own,
+    requests.errors_say_what_happened,
+    requests.errors_are_ours,
+    restarts.restarts_where_they_are_due,
+    restarts.restarts_keep_to_the_budget,
+    restarts.delays_grow_and_are_forgotten,
+    stopping.nothing_starts_after_a_stop,
+    trees.children_rise_and_fall_in_order,
+    trees.children_restart_together,
+    resources.resources_have_one_holder,
+    requests.responses_are_their_own,
+    subscribers.no_gap_without_lagged,
+    subscribers.snapshots_are_the_table,
+    resources.counts_return_to_their_baseline,
+    liveness.everything_comes_right,
+    health.health_is_what_probes_found,
+    health.the_unhealthy_are_ended,
+    publishing.reasons_are_true,
+)
+
+INVARIANTS: Final = MappingProxyType({each.name: each for each in _ALL})
+"""Every invariant of one trace, by its name. :func:`~pi_trio.testing.invariants.same_trace` compares two."""
+
+
+def check_trace(trace: Trace, invariants: Iterable[Invariant] = _ALL) -> list[Violation]:
+    """What does not hold in a trace: nothing, if all is well. Safe to call on a trace of real processes, too."""
+    story = Story(trace)
+    return [violation for each in invariants for violation in each(story)]

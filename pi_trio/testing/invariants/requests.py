@@ -1,0 +1,167 @@
+"""What becomes of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from ... import errors
+from ..trace import CallEnded, RequestEnded, RequestStarted
+from .invariant import Finding, invariant
+from .launch import Launch, Line
+from .placed import EPSILON, Placed
+from .story import Story
+
+__all__ = [
+    "calls_end",
+    "errors_are_ours",
+    "errors_say_what_happened",
+    "one_outcome_each",
+    "outcome_before_exited",
+    "responses_are_their_own",
+    "timeouts_are_kept",
+]
+
+_TAIL_BYTES = 64 * 1024
+_OURS = frozenset(name for name in errors.__all__ if issubclass(getattr(errors, name), errors.PiTrioError))
+# A run that is left early looks so often whether Pi is idle: it may find out a little late that there is none any more.
+_RUN_SECONDS = 0.02
+
+
+@invariant(11)
+def one_outcome_each(story: Story) -> Iterator[Finding]:
+    """Every request gets exactly one outcome, and gets it before the runtime's scope exits."""
+    over = story.scope_exits.get("runtime")
+    for started, ends in story.requests.values():
+        if len(ends) != 1:
+            yield Finding(f"request {started.event.request} had {len(ends)} outcomes", started, *ends)
+        elif over is not None and ends[0].event.at > over.event.at + story.slack:
+            yield Finding(f"request {started.event.request} was left pending", started, over, ends[0])
+
+
+@invariant(11)
+def calls_end(story: Story) -> Iterator[Finding]:
+    """Every other call of the runtime returns or raises, once, before the runtime's scope exits."""
+    over = story.scope_exits.get("runtime")
+    for started, ends in story.calls.values():
+        if len(ends) != 1:
+            yield Finding(f"{started.event.what} had {len(ends)} outcomes", started, *ends)
+        elif over is not None and ends[0].event.at > over.event.at + _RUN_SECONDS + EPSILON:
+            yield Finding(f"{started.event.what} did not return in time", started, over, ends[0])
+
+
+@invariant(11)
+def timeouts_are_kept(story: Story) -> Iterator[Finding]:
+    """A request with a time-out ends in time, and times out neither before that nor without one."""
+    for started, ends in story.requests.values():
+        timeout = started.event.timeout
+        for end in ends:
+            waited = end.event.at - started.event.at
+            if timeout is not None and waited > timeout + story.slack:
+                yield Finding(f"a time-out of {timeout:g} s took {waited:g} s", started, end)
+            if end.event.outcome == "RequestTimeout" and (timeout is None or waited < timeout - EPSILON):
+                yield Finding(f"timed out after {waited:g} s, not {timeout} s", started, end)
+
+
+@invariant(12)
+def outcome_before_exited(story: Story) -> Iterator[Finding]:
+    """Every request of an incarnation has its outcome no later than ``exited``; and when the instance is told to stop,
+    the requests in flight fail first.
+    """
+    for started, ends in story.requests.values():
+        launch = story.marks.get(started.event.mark)
+        if launch is None:
+            continue
+        exited = launch.life.exits.get(launch.incarnation)
+        stopping = next((each for each in launch.life.states if each.event.state.value == "stopping"), None)
+        for gone in (exited, stopping):
+            if gone is None or gone.index < started.index or gone.event.incarnation != launch.incarnation:
+                continue
+            if not ends or ends[0].event.at > gone.event.at + story.slack:
+                says = (
+                    f"request {started.event.request} of {launch.life.instance}/{launch.incarnation} was still pending"
+                )
+                yield Finding(says, started, gone, *ends)
+
+
+@invariant(22)
+def responses_are_their_own(story: Story) -> Iterator[Finding]:
+    """A response goes to the request that it answers, of the same incarnation; and one that was read in time is the
+    request's outcome.
+    """
+    for started, ends in story.requests.values():
+        if not ends:
+            continue
+        line = _response_to(story, started)
+        end = ends[0]
+        if end.event.outcome in ("ok", "CommandFailed"):
+            if line is None or line.read_at is None:
+                yield Finding("nothing answered this request", started, end)
+            elif line.read_at > end.event.at + EPSILON or _told(line) != (end.event.outcome, end.event.detail):
+                yield Finding(f"the answer to this request was {line.data[:200]!r}", started, end)
+        elif line is not None and line.read_at is not None and line.read_at < end.event.at - EPSILON:
+            yield Finding(f"the answer had been read: {line.data[:200]!r}", started, end)
+
+
+def _response_to(story: Story, started: Placed[RequestStarted]) -> Line | None:
+    launch = story.marks.get(started.event.mark)
+    if launch is None:
+        return None
+    mark = started.event.mark
+    for _, command in launch.commands:
+        if any(mark in str(value) for value in command.values()):
+            return launch.responses.get(str(command.get("id")))
+    return None
+
+
+def _told(line: Line) -> tuple[str, str]:
+    """The outcome and detail that this response is."""
+    record = line.record or {}
+    if record.get("success") is True:
+        return "ok", orjson.dumps(record.get("data"), option=orjson.OPT_SORT_KEYS).decode()
+    return "CommandFailed", str(record.get("error"))
+
+
+@invariant(15)
+def errors_say_what_happened(story: Story) -> Iterator[Finding]:
+    """An error that says that the process is gone has that process's exit status and the end of its stderr; it comes
+    only where nobody had asked for the end.
+    """
+    for started, ends in story.requests.values():
+        launch = story.marks.get(started.event.mark)
+        for end in ends:
+            if end.event.outcome == "ProcessExited" and launch is not None:
+                yield from _check_error(launch, end)
+            elif end.event.outcome == "ConnectionClosed" and launch is not None:
+                exited = launch.life.exits.get(launch.incarnation)
+                if exited is not None and not exited.event.requested:
+                    yield Finding("its process ended by itself, and that is what the error should say", end, exited)
+    for _, results in story.calls.values():
+        for result in results:
+            if result.event.outcome in ("SpawnError", "RestartIntensityExceeded"):
+                life = story.life(result.event.about)
+                if life is not None and life.launches and result.event.status is not None:
+                    yield from _check_error(life.launches[-1], result)
+
+
+def _check_error(launch: Launch, end: Placed[RequestEnded] | Placed[CallEnded]) -> Iterator[Finding]:
+    exited = launch.exited
+    if exited is None or end.event.status != exited.event.status:
+        yield Finding("the error's exit status is not the process's", exited, end)
+    written = launch.bytes_written("stderr")[-_TAIL_BYTES:]
+    if end.event.stderr_tail != written:
+        yield Finding(
+            f"the error's stderr ends with {end.event.stderr_tail[-80:]!r}, not {written[-80:]!r}", exited, end
+        )
+
+
+@invariant(0)
+def errors_are_ours(story: Story) -> Iterator[Finding]:
+    """What a call raises is of pi-trio's own tree of errors, or of Trio's, or what the caller's own body raised."""
+    ends: list[Placed[CallEnded] | Placed[RequestEnded]] = []
+    ends += [result for _, results in story.calls.values() for result in results]
+    ends += [result for _, results in story.requests.values() for result in results]
+    for end in ends:
+        if end.event.outcome not in _OURS and end.event.outcome not in ("ok", "cancelled", "BodyRaised"):
+            yield Finding(f"{end.event.outcome} is nothing that a caller can expect", end)

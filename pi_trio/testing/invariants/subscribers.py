@@ -1,0 +1,135 @@
+"""What subscribers of the registry are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...abc import ExitStatus
+from ...concurrency import Lagged
+from ...lifecycle import (
+    Exited,
+    Health,
+    HealthChanged,
+    InstanceEvent,
+    InstanceState,
+    Ready,
+    Registered,
+    RestartScheduled,
+    StateChanged,
+)
+from ...registry import Numbered, Snapshot
+from ..trace import Subscribed, SubscriberItem, Unsubscribed
+from .invariant import Finding, invariant
+from .placed import Placed
+from .story import Story
+
+__all__ = ["no_gap_without_lagged", "snapshots_are_the_table"]
+
+
+@invariant(23)
+def no_gap_without_lagged(story: Story) -> Iterator[Finding]:
+    """A subscriber gets a snapshot, then every event in the order it was published, numbered without a gap; where it
+    fell behind, a ``Lagged`` that counts what it missed, and a new snapshot. What it was not late for it gets whole.
+    """
+    for subscribed in story.all(Subscribed):
+        yield from _follow(story, subscribed)
+
+
+def _follow(story: Story, subscribed: Placed[Subscribed]) -> Iterator[Finding]:
+    number = subscribed.event.subscriber
+    seq: int | None = None
+    lagged: int | None = None
+    last: Placed[Any] = subscribed
+    for each in story.all(SubscriberItem):
+        if each.event.subscriber != number:
+            continue
+        item = each.event.item
+        if isinstance(item, Snapshot):
+            if seq is not None and item.seq != seq + (lagged or 0):
+                yield Finding(f"snapshot {item.seq} behind {seq} with {lagged or 0} missed", last, each)
+            seq, lagged = item.seq, None
+        elif seq is None or lagged is not None:
+            yield Finding("a snapshot belongs here", last, each)
+        elif isinstance(item, Lagged):
+            lagged = item.missed
+            if item.missed < 1:
+                yield Finding("it missed nothing, and is told so", each)
+        else:
+            yield from _is_published(story, seq, each, item)
+            seq = item.seq
+        last = each
+    yield from _has_all(story, number, seq, last)
+
+
+def _is_published(story: Story, seq: int, each: Placed[SubscriberItem], item: Numbered) -> Iterator[Finding]:
+    if item.seq != seq + 1:
+        yield Finding(f"event {item.seq} came behind {seq}", each)
+    elif item.seq > len(story.published) or story.published[item.seq - 1].event.event != item.event:
+        yield Finding(f"that is not what was published as event {item.seq}", each)
+
+
+def _has_all(story: Story, number: int, seq: int | None, last: Placed[Any]) -> Iterator[Finding]:
+    for end in story.all(Unsubscribed):
+        if end.event.subscriber == number and end.event.how == "ended" and seq != len(story.published):
+            yield Finding(f"its feed ended behind event {seq} of {len(story.published)}", last, end)
+
+
+@invariant(23)
+def snapshots_are_the_table(story: Story) -> Iterator[Finding]:
+    """A snapshot is what the events up to its number come to."""
+    tables: dict[int, Mapping[str, dict[str, Any]]] = {}
+    for each in story.all(SubscriberItem):
+        item = each.event.item
+        if not isinstance(item, Snapshot):
+            continue
+        if item.seq not in tables:
+            tables[item.seq] = _fold([placed.event.event for placed in story.published[: item.seq]])
+        expected = tables[item.seq]
+        if set(item.instances) != set(expected):
+            yield Finding(f"the instances of snapshot {item.seq} should be {sorted(expected)}", each)
+            continue
+        for name, entry in item.instances.items():
+            for field, value in expected[name].items():
+                if getattr(entry, field) != value:
+                    yield Finding(f"{field} of {name} should be {value!r} in snapshot {item.seq}", each)
+
+
+def _fold(events: list[InstanceEvent]) -> dict[str, dict[str, Any]]:
+    """Each instance's entry, as its events tell. Written out here once more, so that the registry has a judge."""
+    table: dict[str, dict[str, Any]] = {}
+    for event in events:
+        entry = table.setdefault(event.instance_id, {})
+        if isinstance(event, Registered):
+            entry.clear()
+            entry.update(_new_entry(event))
+        elif isinstance(event, StateChanged):
+            entry.update(state=event.state, incarnation=event.incarnation, reason=event.reason, since=event.at)
+            entry.update(restart_at=None)
+        elif isinstance(event, Ready):
+            entry.update(pid=event.pid, session_id=event.session_id)
+        elif isinstance(event, Exited):
+            entry.update(pid=None, exit_status=event.status)
+        elif isinstance(event, HealthChanged):
+            entry.update(health=event.health)
+        elif isinstance(event, RestartScheduled):
+            entry.update(restart_at=event.at + event.delay)
+    return table
+
+
+def _new_entry(event: Registered) -> dict[str, Any]:
+    exit_status: ExitStatus | None = None
+    return {
+        "provider": event.provider,
+        "model": event.model,
+        "cwd": event.cwd,
+        "state": InstanceState.STARTING,
+        "health": Health.UNKNOWN,
+        "incarnation": 0,
+        "pid": None,
+        "session_id": None,
+        "exit_status": exit_status,
+        "reason": "",
+        "since": event.at,
+        "restart_at": None,
+    }

@@ -1,0 +1,78 @@
+"""Supervision trees: the order in which children rise and fall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ...lifecycle import InstanceState, StateChanged
+from ...supervisor import Strategy
+from ..trace import TreeOpened
+from .invariant import Finding, invariant
+from .life import TERMINAL_STATES, Life
+from .placed import Placed
+from .story import Story
+
+__all__ = ["children_restart_together", "children_rise_and_fall_in_order"]
+
+_S = InstanceState
+
+
+def _children(story: Story, tree: TreeOpened) -> list[Life]:
+    """Those that were started, in the order of the tree."""
+    lives = [story.life(name) for name in tree.children]
+    return [life for life in lives if life is not None and life.tree == tree.scope]
+
+
+@invariant(20)
+def children_rise_and_fall_in_order(story: Story) -> Iterator[Finding]:
+    """Children start in order and become ready in order; they are stopped in the reverse of it, side by side where the
+    strategy allows. None is left when their tree's scope has exited.
+    """
+    for scope, opened in story.trees.items():
+        children = _children(story, opened.event)
+        for first, second in pairwise(children):
+            ready = first.readies[0] if first.readies else None
+            if ready is None or ready.index > second.registered:
+                says = f"{second.instance} was started before {first.instance} was ready"
+                yield Finding(says, ready, second.published[0])
+        over = story.scope_exits.get(scope)
+        for life in children:
+            if over is not None and (life.terminal is None or life.terminal.index > over.index):
+                yield Finding(f"the scope of its tree is over, and {life.instance} is not", life.terminal, over)
+        if opened.event.strategy is not Strategy.ONE_FOR_ONE and scope in story.left:
+            yield from _fall_in_reverse(children, story.left[scope].index)
+
+
+def _fall_in_reverse(children: list[Life], left: int) -> Iterator[Finding]:
+    standing = [life for life in children if life.state_at(left) not in (*TERMINAL_STATES, _S.STOPPING)]
+    for first, second in pairwise(standing):
+        stopping = next((each for each in first.states if each.index > left and each.event.state is _S.STOPPING), None)
+        if stopping is None or any(stop.index < stopping.index for stop in first.stops):
+            continue  # it ended by itself, or somebody else asked
+        if second.terminal is None or second.terminal.index > stopping.index:
+            says = f"{first.instance} was stopped before {second.instance} was gone"
+            yield Finding(says, stopping, second.terminal)
+
+
+@invariant(20)
+def children_restart_together(story: Story) -> Iterator[Finding]:
+    """A child that is started again with others finds those before it standing, and those behind it down."""
+    for opened in story.trees.values():
+        strategy = opened.event.strategy
+        if strategy is Strategy.ONE_FOR_ONE:
+            continue
+        children = _children(story, opened.event)
+        for place, life in enumerate(children):
+            for launch in life.launches[1:]:
+                spawned = launch.root.spawned
+                for other in children[:place]:
+                    if other.state_at(spawned.index) not in (_S.RUNNING, _S.STOPPING, *TERMINAL_STATES):
+                        yield Finding(f"{other.instance} did not stand yet", spawned, *_last(other, spawned.index))
+                for other in children[place + 1 :]:
+                    if any(each.lives_at(spawned.index) for each in other.launches):
+                        yield Finding(f"{other.instance} was not down yet", spawned, *_last(other, spawned.index))
+
+
+def _last(life: Life, index: int) -> list[Placed[StateChanged]]:
+    return [Placed(each.index, each.event) for each in life.states if each.index < index][-1:]

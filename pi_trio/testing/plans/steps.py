@@ -1,0 +1,188 @@
+"""What a plan does, step by step. Each is a frozen value; what it does is in :mod:`pi_trio.testing.simulation`.
+
+Instances are numbered in the order in which the plan asks for them, children of trees included: ``target`` is such a
+number, taken modulo how many there are (so a plan stays one when steps are taken out of it). The same goes for
+``subscriber``, ``tree`` and ``call``. A step that has nothing to act on does nothing.
+
+``wait`` says whether the next step waits for the end of this one. ``cancel_at`` cancels what the step does at its k-th
+checkpoint (when its task is about to wait for the k-th time), ``None`` not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from ...supervisor import Strategy
+
+__all__ = [
+    "Advance",
+    "Cancel",
+    "Ending",
+    "Exec",
+    "Kill",
+    "LeaveTree",
+    "OpenTree",
+    "Prompt",
+    "Request",
+    "Spawn",
+    "Stall",
+    "Step",
+    "Stop",
+    "Subscribe",
+    "Unsubscribe",
+]
+
+
+@attrs.frozen
+class Spawn:
+    """Ask for an instance."""
+
+    spec: int = 0
+    """Which of the plan's specs, modulo how many it has."""
+    wait: bool = True
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class OpenTree:
+    """Open a supervision tree, and stay in it."""
+
+    specs: tuple[int, ...] = (0, 0)
+    """A child for each."""
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int = 3
+    period: float = 10.0
+    wait: bool = True
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class LeaveTree:
+    """Leave a supervision tree: by the end of its body, or by an exception."""
+
+    tree: int = 0
+    raises: bool = False
+
+
+@attrs.frozen
+class Prompt:
+    """Have a run, and read it to its end, or leave it after ``records`` of its records."""
+
+    target: int = 0
+    records: int | None = None
+    tool: bool = False
+    """Whether the model runs a tool first."""
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Request:
+    """Send one request."""
+
+    target: int = 0
+    command: str = "get_state"
+    timeout: float | None = 5.0
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Exec:
+    """Run a shell command in an instance's session: it takes ``seconds``."""
+
+    target: int = 0
+    seconds: float = 0.1
+    timeout: float | None = None
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Stop:
+    """End an instance."""
+
+    target: int = 0
+    force: bool = False
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Kill:
+    """Send a signal to an instance's process, as somebody at a terminal would."""
+
+    target: int = 0
+    signal: str = "SIGKILL"
+
+
+@attrs.frozen
+class Cancel:
+    """Cancel what an earlier step started, if that is not over."""
+
+    call: int = 0
+    """0 is the last, 1 the one before it."""
+
+
+@attrs.frozen
+class Advance:
+    """Let time pass."""
+
+    seconds: float = 1.0
+
+
+@attrs.frozen
+class Subscribe:
+    """Subscribe to the registry's events."""
+
+    capacity: int = 16
+
+
+@attrs.frozen
+class Stall:
+    """A subscriber reads nothing for a while."""
+
+    subscriber: int = 0
+    seconds: float = 1.0
+
+
+@attrs.frozen
+class Unsubscribe:
+    """A subscriber wants no more."""
+
+    subscriber: int = 0
+
+
+Step: TypeAlias = (
+    Spawn
+    | OpenTree
+    | LeaveTree
+    | Prompt
+    | Request
+    | Exec
+    | Stop
+    | Kill
+    | Cancel
+    | Advance
+    | Subscribe
+    | Stall
+    | Unsubscribe
+)
+
+How: TypeAlias = Literal["return", "raise", "cancel", "interrupt"]
+
+
+@attrs.frozen
+class Ending:
+    """How the runtime's scope is left, after the last step."""
+
+    how: How = "return"
+    """``interrupt`` is a ``KeyboardInterrupt``."""
+    settle: bool = False
+    """Before that, no fault acts any more, and time passes until everything must have come right."""
+    cancel_at: int | None = None
+    """The body is cancelled at its k-th checkpoint already, whatever step it is in."""
+    impatient_after: float | None = None
+    """So many seconds after the body returned, what is around the runtime is cancelled."""
