@@ -219,12 +219,15 @@ def reasons_are_true(story: Story) -> Iterator[Finding]:
 
 
 def _given_up_as_it_ended(life: Life, launch: Launch, published_at: float) -> bool:
-    """Whether its time was up, or its health, between its end and the moment that this was known."""
+    """Whether its time was up, or its health, between the cause of its end and the moment that this was known."""
     assert launch.exited is not None
+    # A process dies a moment after the signal that ends it: what is decided in between is decided about a living one.
+    deadly = (each.event.at for each in launch.signals if each.event.signal == launch.exited.event.status.signal)
+    dying_since = min([launch.exited.event.at, *deadly])
     moments = [each.event.at for each in life.published if _is_unhealthy(each.event)]
     if life.spec is not None and launch.written["stdin"]:
         moments.append(launch.written["stdin"][0].event.at + life.spec.start_timeout)
-    return any(launch.exited.event.at - EPSILON <= moment <= published_at + EPSILON for moment in moments)
+    return any(dying_since - EPSILON <= moment <= published_at + EPSILON for moment in moments)
 
 
 def _is_unhealthy(event: InstanceEvent) -> bool:
