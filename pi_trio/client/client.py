@@ -13,7 +13,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
+from ..errors import ClientError, CommandFailed, ConnectionClosed, InvalidResponse, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
     STREAMED,
     BashResult,
@@ -30,6 +30,7 @@ from ..protocol import (
     response_data,
     text_deltas,
 )
+from .arguments import check_one_of
 from .branches import Branches
 from .commands import Commands
 from .desk import DialogDesk
@@ -38,7 +39,7 @@ from .intake import Intake
 from .reply import Reply
 from .requester import UNSET, Unset
 from .requests import PendingRequest, RequestTable
-from .run import Run
+from .run import Run, check_not_inside
 from .views import View
 
 __all__ = ["EventStream", "PiClient"]
@@ -450,7 +451,7 @@ class PiClient(Commands):
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
         One run goes on at a time: another waits for its turn, or with ``if_busy="refuse"`` raises
-        :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
+        :class:`RunBusy`; so does one inside another of the same task, which would wait for itself. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
         ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
@@ -462,6 +463,8 @@ class PiClient(Commands):
             RunTimeout: see above.
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
+        check_one_of("if_busy", if_busy, ("wait", "refuse"))
+        check_not_inside(self._run_lock)
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
         run: Run | None = None
@@ -517,7 +520,7 @@ class PiClient(Commands):
                 await self.abort(timeout=None)
                 while (await self.get_state()).is_streaming:
                     await trio.sleep(0.01)
-            except ClientError as error:
+            except (ClientError, InvalidResponse) as error:  # it must not take the place of why the run is left
                 _log.debug("%s: the run ended by itself: %s", self._name, error)
         if scope.cancelled_caught:
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)

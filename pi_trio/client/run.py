@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import trio
 
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, RunFailed, RunOver
+from ..errors import ConnectionClosed, RunBusy, RunFailed, RunOver
 from ..protocol import (
     Event,
     ImageContent,
@@ -28,7 +28,13 @@ from .prompting import PromptCommands
 from .reply import Reply, ReplyFold
 from .views import View
 
-__all__ = ["Run"]
+__all__ = ["Run", "check_not_inside"]
+
+
+def check_not_inside(run_lock: trio.Lock) -> None:
+    """Raise :class:`RunBusy` when this task has the run for whose end it would wait."""
+    if run_lock.statistics().owner is trio.lowlevel.current_task():
+        raise RunBusy("this task has a run going on already, and would wait for itself: leave that first")
 
 
 class Run:
@@ -50,6 +56,7 @@ class Run:
         self._handled = False
         self._settled = False
         self._left = False
+        self._aborted = False
 
     def __repr__(self) -> str:
         state = "handled" if self._handled else "settled" if self._settled else "going on"
@@ -68,7 +75,7 @@ class Run:
     @property
     def reply(self) -> Reply:
         """What has come so far, as far as it has been read."""
-        return self._fold.reply(handled=self._handled)
+        return self._fold.reply(handled=self._handled, aborted=self._aborted)
 
     @property
     def usage(self) -> Usage:
@@ -184,6 +191,7 @@ class Run:
         """
         self._check_going_on()
         taken_back = await self._commands.clear_queue()
+        self._aborted = True
         await self._commands.abort()
         return taken_back
 
