@@ -115,7 +115,10 @@ class ToolHost:
             with trio.CancelScope(shield=True):  # it ends when the functions have unwound, like any nursery
                 await self._take_away(tools)
 
-    def _put(self, tools: Collection[Tool]) -> None:
+    def _put(self, tools: Collection[Any]) -> None:
+        for each in tools:
+            if not isinstance(each, Tool):
+                raise ToolSpecError(f"a tool is made with @tool or Tool.from_function, which {each!r} is not")
         if not self._enabled:
             raise ToolSpecError(f"{self._id} was started without python_tools; spawn it with python_tools=() at least")
         if self._closed is not None:

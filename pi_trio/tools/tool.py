@@ -70,7 +70,7 @@ class Tool:
         """
         inner = function.func if isinstance(function, functools.partial) else function
         name = getattr(inner, "__name__", "") if name is None else name
-        if type(name) is not str or not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise ToolSpecError(f"{name!r} cannot be a tool's name: 1 to 64 letters, digits, _ and -; give it name=")
         if not inspect.iscoroutinefunction(function):
             raise ToolSpecError(f"{name}: a tool must be an async function, not {function!r}")
@@ -78,7 +78,7 @@ class Tool:
             raise ToolSpecError(f"{name}: timeout must be a positive number of seconds, not {timeout!r}")
         said = parse_docstring(inner.__doc__)
         description = said.description if description is None else description
-        if not isinstance(description, str) or not description.strip():
+        if not _says_something(description):
             raise ToolSpecError(
                 f"{name}: the model has to be told what it does; write a docstring, or give description="
             )
@@ -117,6 +117,14 @@ class Tool:
         if self._context is not None:
             given[self._context] = context
         return await self.function(**given)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _says_something(description: object) -> bool:
+    return isinstance(description, str) and bool(description.strip())
 
 
 def _explained(name: str, error: Exception) -> str:

@@ -200,6 +200,17 @@ def test_an_offer_is_over_with_its_body_however_that_ends() -> None:
     virtually(main)
 
 
+def test_what_is_no_tool_is_not_added() -> None:
+    async def main() -> None:
+        async with serving(double) as (host, _):
+            function: Any = dwell.function
+            with pytest.raises(ToolSpecError, match="made with @tool"):
+                await host.add(function)
+            assert [each.name for each in host] == ["double"]
+
+    virtually(main)
+
+
 def test_a_tool_that_pi_refuses_is_not_added() -> None:
     async def main() -> None:
         async with serving() as (host, pi), trio.open_nursery() as nursery:
