@@ -47,7 +47,7 @@ __all__ = ["EventStream", "PiClient"]
 _log = logging.getLogger("pi_trio.client")
 
 # Events that mean something to the client itself.
-_ROUTED = ("extension_ui_request", "agent_start")
+_ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -152,6 +152,7 @@ class PiClient(Commands):
         self._run_subscriptions: set[Subscription[Item]] = set()
         self._draining = False
         self._agent_starts = 0
+        self._settlements = 0
         self._bash_lock = trio.Lock()
         self._desk = DialogDesk(name, self._send_or_drop)
         self.branches = Branches(self, self._desk, self._run_lock)
@@ -275,6 +276,9 @@ class PiClient(Commands):
         """Note what an event means to the client itself. Whether it concerns nobody else."""
         if event["type"] == "agent_start":
             self._agent_starts += 1
+            return False
+        if event["type"] == "agent_settled":
+            self._settlements += 1
             return False
         return self._desk.take(event)
 
@@ -480,7 +484,7 @@ class PiClient(Commands):
             transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
-            run = Run(subscription, self)
+            run = Run(subscription, self, lambda: self._settlements)
             try:
                 await self._start_run(run, message, images)
                 yield run

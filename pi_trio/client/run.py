@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
@@ -47,12 +47,16 @@ class Run:
     :meth:`steer`, :meth:`follow_up` and :meth:`abort` may be called from other tasks, too.
     """
 
-    def __init__(self, subscription: Subscription[Item], commands: PromptCommands) -> None:
+    def __init__(
+        self, subscription: Subscription[Item], commands: PromptCommands, settlements: Callable[[], int]
+    ) -> None:
         self._subscription = subscription
         self._commands = commands
         self._fold = ReplyFold()
         self._taken = 0
         self._accepted_at: int | None = None
+        self._settlements = settlements  # how often Pi has settled, read or not
+        self._settled_before = 0
         self._handled = False
         self._settled = False
         self._left = False
@@ -86,6 +90,7 @@ class Run:
         # Called while the response is routed: what is in the buffer now came before it, and an
         # `agent_settled` among that is the end of something else.
         self._accepted_at = self._subscription.received
+        self._settled_before = self._settlements()
 
     def _leave(self) -> None:
         self._left = True
@@ -169,25 +174,29 @@ class Run:
     async def steer(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
         """Tell the model something before its next turn.
 
-        What comes too late for the run, but before its end has been read, Pi keeps for the next one.
+        What is on its way in the very moment in which the run ends, Pi keeps for the next one.
 
         Raises:
-            RunOver: the end of the run has been read, or the run was left.
+            RunOver: Pi has ended the run, or the run was left.
             ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
-        self._check_going_on()
+        self._check_listening()
         await self._commands.steer(message, images=images)
 
     async def follow_up(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
         """Give the model something to do when it would be done: the run goes on with it. Otherwise as :meth:`steer`."""
-        self._check_going_on()
+        self._check_listening()
         await self._commands.follow_up(message, images=images)
 
     async def abort(self) -> QueueContents:
         """End the run: take back what is queued, and return it; stop the model and its tools.
 
         Returns when Pi is idle. The run's last records are there to be read then; its reply has the stop reason
-        ``aborted``. Raises as :meth:`steer`.
+        ``aborted``, unless it had come to its end already.
+
+        Raises:
+            RunOver: the end of the run has been read, or the run was left.
+            ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
         self._check_going_on()
         taken_back = await self._commands.clear_queue()
@@ -198,6 +207,11 @@ class Run:
     def _check_going_on(self) -> None:
         if self._settled or self._left:
             raise RunOver("the run is over: what is said now would go to another")
+
+    def _check_listening(self) -> None:
+        self._check_going_on()
+        if self._accepted_at is not None and self._settlements() > self._settled_before:
+            raise RunOver("Pi has ended the run already: what is said now would go to another")
 
     async def result(self, *, check: bool = True) -> Reply:
         """Read to the end of the run; return what it came to.

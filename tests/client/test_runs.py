@@ -348,3 +348,32 @@ def test_what_would_make_every_later_state_unreadable_is_not_sent() -> None:
         assert transport.sent == []
 
     connected(test)
+
+
+def test_a_run_that_pi_has_ended_is_told_nothing_more_though_its_end_is_not_read() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended = trio.Event()
+
+        async def play() -> None:
+            await blocked()
+            transport.says(SETTLED)  # the end of something else
+            transport.answers("prompt", {"disposition": "started"})
+            await blocked()
+            transport.answers("steer")
+            await blocked()
+            transport.says(answer("done"), SETTLED)
+            await blocked()
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            async with client.run("hi") as reading:
+                await reading.steer("in time")
+                await ended.wait()
+                for say in (reading.steer, reading.follow_up):
+                    with pytest.raises(RunOver, match="Pi has ended"):
+                        await say("too late")
+                assert (await reading.result()).text == "done"
+        assert [record["type"] for record in transport.sent] == ["prompt", "steer"]
+
+    connected(test)
