@@ -200,7 +200,7 @@ class Run:
         """
         self._check_going_on()
         taken_back = await self._commands.clear_queue()
-        self._aborted = True
+        self._aborted = self._aborted or not self._ended  # what had failed by itself, did
         await self._commands.abort()
         return taken_back
 
@@ -208,9 +208,14 @@ class Run:
         if self._settled or self._left:
             raise RunOver("the run is over: what is said now would go to another")
 
+    @property
+    def _ended(self) -> bool:
+        """Whether Pi has settled, as far as it was heard, if not read."""
+        return self._accepted_at is not None and self._settlements() > self._settled_before
+
     def _check_listening(self) -> None:
         self._check_going_on()
-        if self._accepted_at is not None and self._settlements() > self._settled_before:
+        if self._ended:
             raise RunOver("Pi has ended the run already: what is said now would go to another")
 
     async def result(self, *, check: bool = True) -> Reply:

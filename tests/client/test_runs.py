@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from pi_trio import ClientError, PiClient, RunBusy, RunOver, RunTimeout, tool
+from pi_trio import ClientError, PiClient, RunBusy, RunFailed, RunOver, RunTimeout, tool
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import (
     AgentEnd,
@@ -375,5 +375,31 @@ def test_a_run_that_pi_has_ended_is_told_nothing_more_though_its_end_is_not_read
                         await say("too late")
                 assert (await reading.result()).text == "done"
         assert [record["type"] for record in transport.sent] == ["prompt", "steer"]
+
+    connected(test)
+
+
+def test_an_abort_does_not_hide_that_a_run_has_failed() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended = trio.Event()
+
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says(answer("", "error", errorMessage="overloaded"), SETTLED)
+            await blocked()
+            ended.set()
+            await blocked()
+            transport.answers("clear_queue", {"steering": [], "followUp": []})
+            await blocked()
+            transport.answers("abort")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            async with client.run("hi") as reading:
+                await ended.wait()
+                await reading.abort()
+                with pytest.raises(RunFailed, match="overloaded"):
+                    await reading.result()
 
     connected(test)
