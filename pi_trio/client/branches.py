@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -13,6 +14,7 @@ from ..protocol import Branch, ConversationTree, Record
 from .commands import Commands
 from .desk import DialogDesk
 from .requester import UNSET
+from .run import check_not_inside
 
 __all__ = ["Branches"]
 
@@ -29,7 +31,8 @@ class Branches:
 
     What moves the conversation needs ``InstanceSpec(branching=True)`` (an extension, for which Pi takes some
     15 milliseconds longer to start), waits for the run that goes on, and raises as ``request`` does; also
-    :class:`CommandFailed` when Pi or one of its extensions refuses.
+    :class:`CommandFailed` when Pi or one of its extensions refuses, and :class:`RunBusy` inside a run of
+    the same task.
     """
 
     def __init__(self, commands: Commands, desk: DialogDesk, run_lock: trio.Lock) -> None:
@@ -66,10 +69,11 @@ class Branches:
 
         Raises:
             BranchNotFound: there is no such entry.
-            ValueError: a branch has that name already.
+            ValueError: a branch has that name already, or the name is empty.
         """
-        if name is not None and name in {branch.name for branch in await self.list()}:
-            raise ValueError(f"there is a branch {name!r} already")
+        if name is not None:
+            _check_name(name)
+            _check_free(name, await self.list())
         return await self._move(to=entry_id, name=name, summarize=summarize, instructions=instructions)
 
     async def switch(self, to: str | Branch, *, summarize: bool = False, instructions: str | None = None) -> str | None:
@@ -77,11 +81,19 @@ class Branches:
 
         Returns and raises as :meth:`create`.
         """
+        if not isinstance(to, Branch | str):
+            raise TypeError(f"where to go is a Branch, a name, an entry's id or a label, not {to!r}")
         target = to.id if isinstance(to, Branch) else _resolve(await self.tree(), to)
         return await self._move(to=target, summarize=summarize, instructions=instructions)
 
     async def rename(self, name: str) -> None:
-        """Name the branch that the conversation is on, from here on."""
+        """Name the branch that the conversation is on, from here on.
+
+        Raises:
+            ValueError: another branch has that name, or it is empty.
+        """
+        _check_name(name)
+        _check_free(name, [branch for branch in await self.list() if not branch.active])
         await self._move(name=name)
 
     # --- over the extension --------------------------------------------------------------------------
@@ -90,6 +102,7 @@ class Branches:
         id_ = f"b{next(self._ids)}"
         given = {key: value for key, value in asked.items() if value is not None}
         line = json.dumps({"id": id_, "summarize": summarize, **given})
+        check_not_inside(self._run_lock)
         async with self._run_lock:
             await self._check_available()
             self._replies[id_] = None
@@ -121,6 +134,17 @@ class Branches:
             self._replies[reply["id"]] = reply
         self._desk.answer(str(request.get("id")), {"value": ""})
         return True
+
+
+def _check_name(name: object) -> None:
+    # A label that is no text makes the session unreadable; an empty one takes a label away.
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the name of a branch must be a string that is not empty, not {name!r}")
+
+
+def _check_free(name: str, branches: Sequence[Branch]) -> None:
+    if name in {branch.name for branch in branches}:
+        raise ValueError(f"there is a branch {name!r} already")
 
 
 def _decoded(text: Any) -> Record:

@@ -13,7 +13,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy, RunTimeout
+from ..errors import ClientError, CommandFailed, ConnectionClosed, InvalidResponse, RequestTimeout, RunBusy, RunTimeout
 from ..protocol import (
     STREAMED,
     BashResult,
@@ -30,6 +30,7 @@ from ..protocol import (
     response_data,
     text_deltas,
 )
+from .arguments import check_one_of
 from .branches import Branches
 from .commands import Commands
 from .desk import DialogDesk
@@ -38,7 +39,7 @@ from .intake import Intake
 from .reply import Reply
 from .requester import UNSET, Unset
 from .requests import PendingRequest, RequestTable
-from .run import Run
+from .run import Run, check_not_inside
 from .views import View
 
 __all__ = ["EventStream", "PiClient"]
@@ -46,7 +47,7 @@ __all__ = ["EventStream", "PiClient"]
 _log = logging.getLogger("pi_trio.client")
 
 # Events that mean something to the client itself.
-_ROUTED = ("extension_ui_request", "agent_start")
+_ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -151,6 +152,7 @@ class PiClient(Commands):
         self._run_subscriptions: set[Subscription[Item]] = set()
         self._draining = False
         self._agent_starts = 0
+        self._settlements = 0
         self._bash_lock = trio.Lock()
         self._desk = DialogDesk(name, self._send_or_drop)
         self.branches = Branches(self, self._desk, self._run_lock)
@@ -274,6 +276,9 @@ class PiClient(Commands):
         """Note what an event means to the client itself. Whether it concerns nobody else."""
         if event["type"] == "agent_start":
             self._agent_starts += 1
+            return False
+        if event["type"] == "agent_settled":
+            self._settlements += 1
             return False
         return self._desk.take(event)
 
@@ -450,7 +455,7 @@ class PiClient(Commands):
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
         One run goes on at a time: another waits for its turn, or with ``if_busy="refuse"`` raises
-        :class:`RunBusy`. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
+        :class:`RunBusy`; so does one inside another of the same task, which would wait for itself. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
         ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
@@ -462,6 +467,8 @@ class PiClient(Commands):
             RunTimeout: see above.
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
+        check_one_of("if_busy", if_busy, ("wait", "refuse"))
+        check_not_inside(self._run_lock)
         if if_busy == "refuse" and self._run_lock.locked():
             raise RunBusy("a run is going on already; wait for it, or leave it")
         run: Run | None = None
@@ -477,7 +484,7 @@ class PiClient(Commands):
             transport = await self._connected("prompt", self._request_timeout)
             subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
             self._run_subscriptions.add(subscription)
-            run = Run(subscription, self)
+            run = Run(subscription, self, lambda: self._settlements)
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -517,7 +524,7 @@ class PiClient(Commands):
                 await self.abort(timeout=None)
                 while (await self.get_state()).is_streaming:
                     await trio.sleep(0.01)
-            except ClientError as error:
+            except (ClientError, InvalidResponse) as error:  # it must not take the place of why the run is left
                 _log.debug("%s: the run ended by itself: %s", self._name, error)
         if scope.cancelled_caught:
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)

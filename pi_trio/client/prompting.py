@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ..protocol import ImageContent, QueueContents, Record, response_data
+from .arguments import check_flag, check_one_of
 from .requester import UNSET, Requester, Unset
 
 __all__ = ["PromptCommands", "QueueMode"]
@@ -13,11 +14,20 @@ __all__ = ["PromptCommands", "QueueMode"]
 QueueMode: TypeAlias = Literal["all", "one-at-a-time"]
 
 
+_QUEUE_MODES = ("all", "one-at-a-time")
+
+
 def _message(message: str, images: Sequence[ImageContent]) -> Record:
     params: Record = {"message": message}
     if images:
-        params["images"] = [{"type": "image", "data": image.data, "mimeType": image.mime_type} for image in images]
+        params["images"] = [_image(image) for image in images]
     return params
+
+
+def _image(image: object) -> Record:
+    if not isinstance(image, ImageContent) or {type(image.data), type(image.mime_type)} != {str}:
+        raise TypeError(f"an image is an ImageContent(data=<base64 text>, mime_type=<string>), not {image!r:.100}")
+    return {"type": "image", "data": image.data, "mimeType": image.mime_type}
 
 
 def _disposition(data: Any) -> str | None:
@@ -67,15 +77,18 @@ class PromptCommands(Requester):
         return response_data("clear_queue", await self.request("clear_queue"), QueueContents)
 
     async def set_steering_mode(self, mode: QueueMode) -> None:
-        """How many steering messages the model gets before a turn."""
+        """How many steering messages the model gets before a turn. Raises :class:`ValueError` for another mode."""
+        check_one_of("mode", mode, _QUEUE_MODES)
         await self.request("set_steering_mode", {"mode": mode})
 
     async def set_follow_up_mode(self, mode: QueueMode) -> None:
-        """How many follow-up messages the model gets when it would be done."""
+        """How many follow-up messages the model gets when it would be done. Raises :class:`ValueError` for another mode."""
+        check_one_of("mode", mode, _QUEUE_MODES)
         await self.request("set_follow_up_mode", {"mode": mode})
 
     async def set_auto_retry(self, enabled: bool) -> None:
         """Whether Pi asks again by itself when a provider is overloaded, or fails for a moment."""
+        check_flag("enabled", enabled)
         await self.request("set_auto_retry", {"enabled": enabled})
 
     async def abort_retry(self) -> None:

@@ -52,16 +52,23 @@ class ReplyFold:
         """Tokens and US dollars of the model calls so far."""
         return sum((each.usage for each in self._messages if isinstance(each, AssistantMessage)), Usage())
 
-    def reply(self, *, handled: bool = False) -> Reply:
-        """The reply as far as it has come."""
+    def reply(self, *, handled: bool = False, aborted: bool = False) -> Reply:
+        """The reply as far as it has come.
+
+        ``aborted``: an error is what the abort led to. Pi 0.87 says that when a tool was running (the model call that
+        it begins behind that fails at once); 1.5 says ``aborted``.
+        """
         answers = [message for message in self._messages if isinstance(message, AssistantMessage)]
         last = answers[-1] if answers else None
+        stop_reason = last.stop_reason if last else None
+        if aborted and stop_reason == "error":
+            stop_reason = "aborted"
         return Reply(
             text=last.text if last else "",
-            stop_reason=last.stop_reason if last else None,
+            stop_reason=stop_reason,
             messages=tuple(self._messages),
             tool_calls=tuple(call for answer in answers for call in answer.tool_calls),
             usage=self.usage,
-            error_message=last.error_message if last and last.stop_reason == "error" else None,
+            error_message=last.error_message if last and stop_reason == "error" else None,
             handled=handled,
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, RunFailed, RunOver
+from ..errors import ConnectionClosed, RunBusy, RunFailed, RunOver
 from ..protocol import (
     Event,
     ImageContent,
@@ -28,7 +28,13 @@ from .prompting import PromptCommands
 from .reply import Reply, ReplyFold
 from .views import View
 
-__all__ = ["Run"]
+__all__ = ["Run", "check_not_inside"]
+
+
+def check_not_inside(run_lock: trio.Lock) -> None:
+    """Raise :class:`RunBusy` when this task has the run for whose end it would wait."""
+    if run_lock.statistics().owner is trio.lowlevel.current_task():
+        raise RunBusy("this task has a run going on already, and would wait for itself: leave that first")
 
 
 class Run:
@@ -41,15 +47,20 @@ class Run:
     :meth:`steer`, :meth:`follow_up` and :meth:`abort` may be called from other tasks, too.
     """
 
-    def __init__(self, subscription: Subscription[Item], commands: PromptCommands) -> None:
+    def __init__(
+        self, subscription: Subscription[Item], commands: PromptCommands, settlements: Callable[[], int]
+    ) -> None:
         self._subscription = subscription
         self._commands = commands
         self._fold = ReplyFold()
         self._taken = 0
         self._accepted_at: int | None = None
+        self._settlements = settlements  # how often Pi has settled, read or not
+        self._settled_before = 0
         self._handled = False
         self._settled = False
         self._left = False
+        self._aborted = False
 
     def __repr__(self) -> str:
         state = "handled" if self._handled else "settled" if self._settled else "going on"
@@ -68,7 +79,7 @@ class Run:
     @property
     def reply(self) -> Reply:
         """What has come so far, as far as it has been read."""
-        return self._fold.reply(handled=self._handled)
+        return self._fold.reply(handled=self._handled, aborted=self._aborted)
 
     @property
     def usage(self) -> Usage:
@@ -79,6 +90,7 @@ class Run:
         # Called while the response is routed: what is in the buffer now came before it, and an
         # `agent_settled` among that is the end of something else.
         self._accepted_at = self._subscription.received
+        self._settled_before = self._settlements()
 
     def _leave(self) -> None:
         self._left = True
@@ -162,34 +174,49 @@ class Run:
     async def steer(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
         """Tell the model something before its next turn.
 
-        What comes too late for the run, but before its end has been read, Pi keeps for the next one.
+        What is on its way in the very moment in which the run ends, Pi keeps for the next one.
 
         Raises:
-            RunOver: the end of the run has been read, or the run was left.
+            RunOver: Pi has ended the run, or the run was left.
             ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
-        self._check_going_on()
+        self._check_listening()
         await self._commands.steer(message, images=images)
 
     async def follow_up(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
         """Give the model something to do when it would be done: the run goes on with it. Otherwise as :meth:`steer`."""
-        self._check_going_on()
+        self._check_listening()
         await self._commands.follow_up(message, images=images)
 
     async def abort(self) -> QueueContents:
         """End the run: take back what is queued, and return it; stop the model and its tools.
 
         Returns when Pi is idle. The run's last records are there to be read then; its reply has the stop reason
-        ``aborted``. Raises as :meth:`steer`.
+        ``aborted``, unless it had come to its end already.
+
+        Raises:
+            RunOver: the end of the run has been read, or the run was left.
+            ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
         self._check_going_on()
         taken_back = await self._commands.clear_queue()
+        self._aborted = self._aborted or not self._ended  # what had failed by itself, did
         await self._commands.abort()
         return taken_back
 
     def _check_going_on(self) -> None:
         if self._settled or self._left:
             raise RunOver("the run is over: what is said now would go to another")
+
+    @property
+    def _ended(self) -> bool:
+        """Whether Pi has settled, as far as it was heard, if not read."""
+        return self._accepted_at is not None and self._settlements() > self._settled_before
+
+    def _check_listening(self) -> None:
+        self._check_going_on()
+        if self._ended:
+            raise RunOver("Pi has ended the run already: what is said now would go to another")
 
     async def result(self, *, check: bool = True) -> Reply:
         """Read to the end of the run; return what it came to.

@@ -23,6 +23,7 @@ from ..protocol import (
     response_data,
     response_field,
 )
+from .arguments import check_flag
 from .requester import UNSET, Requester, Unset
 
 __all__ = ["PiStatus", "SessionCommands"]
@@ -161,6 +162,7 @@ class SessionCommands(Requester):
 
     async def set_auto_compaction(self, enabled: bool) -> None:
         """Whether Pi compacts by itself when the context is nearly full."""
+        check_flag("enabled", enabled)
         await self.request("set_auto_compaction", {"enabled": enabled})
 
     async def export_html(self, output_path: str | os.PathLike[str] | None = None) -> str:

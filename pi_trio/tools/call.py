@@ -10,17 +10,28 @@ from typing import Any
 import trio
 
 from ..errors import ToolError
-from ..protocol import Record
+from ..protocol import Record, encode_record
 from .context import ToolContext
 from .result import to_result
 from .tool import Tool
 
-__all__ = ["Answer", "Call"]
+__all__ = ["Answer", "Call", "answer_line"]
 
 _log = logging.getLogger("pi_trio.tools")
 
-Answer = Callable[[str, Record], None]
-"""Answers the dialog with this id. Never blocks; does nothing when the connection is gone."""
+Answer = Callable[[bytes], bool]
+"""Sends an :func:`answer_line`. Never blocks; false when so much is on its way to Pi that there is no room now.
+Does nothing when the connection is gone."""
+
+# Seconds until an answer for which there was no room is tried again: nothing announces room, and it takes tens of
+# megabytes on their way for there to be none.
+_ROOM_PERIOD = 0.05
+
+
+def answer_line(dialog: str, payload: Record) -> bytes:
+    """The record that answers the dialog with this id. May take megabytes: to be made once."""
+    value = encode_record(payload).decode().rstrip("\n")
+    return encode_record({"type": "extension_ui_response", "id": dialog, "value": value})
 
 
 class Call:
@@ -115,8 +126,11 @@ class Call:
         async with self._turn:  # the function may report from several tasks
             while self._dialog is None:
                 await self._asked.wait()
-            dialog, self._dialog, self._asked = self._dialog, None, trio.Event()
-            self._answer(dialog, payload)
+            line = answer_line(self._dialog, payload)
+            while not self._answer(line):
+                await trio.sleep(_ROOM_PERIOD)
+            # Not before it was answered: what is cancelled, or cannot be said, leaves the dialog to what comes next.
+            self._dialog, self._asked = None, trio.Event()
 
 
 def _messages(error: BaseException) -> Iterator[str]:
@@ -124,4 +138,12 @@ def _messages(error: BaseException) -> Iterator[str]:
         for each in error.exceptions:
             yield from _messages(each)
     else:
-        yield str(error) if isinstance(error, ToolError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+        message = _message(error)
+        yield message if isinstance(error, ToolError) else f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # its class is not ours, and it must not end more than its call
+        return ""

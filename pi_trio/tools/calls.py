@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from .call import Answer, Call
+from .call import Answer, Call, answer_line
 from .tool import Tool
 
 __all__ = ["Asked", "Calls"]
@@ -56,7 +56,7 @@ class Calls:
             if asked.key in self._by_key:
                 self._by_key[asked.key].ask_again(dialog)
         elif tool is None or self._nursery is None:
-            self._answer(dialog, {"error": f"{asked.tool} is not there any more"})
+            self._answer(answer_line(dialog, {"error": f"{asked.tool} is not there any more"}))
         else:
             call = self._by_key[asked.key] = Call(
                 tool,

@@ -30,5 +30,6 @@ class ToolContext:
 
         Raises:
             TypeError: the value has no form in JSON.
+            trio.ClosedResourceError: the call is over.
         """
         await self._progress(value)

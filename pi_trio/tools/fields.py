@@ -9,10 +9,13 @@ import attrs
 
 from .docstring import parse_docstring
 
-__all__ = ["MISSING", "Field", "described", "fields_of", "has_fields"]
+__all__ = ["MISSING", "UNRESOLVED", "Field", "described", "fields_of", "has_fields"]
 
 MISSING: Any = object()
 """The default of what has none, or one that is made anew each time."""
+
+UNRESOLVED = (NameError, AttributeError, SyntaxError, TypeError)
+"""What comes of an annotation that means nothing: no such name, or none in its module; no expression; no type."""
 
 
 @attrs.frozen
@@ -33,7 +36,7 @@ def has_fields(cls: Any) -> bool:
 
 
 def fields_of(cls: type[Any]) -> list[Field]:
-    """What has to be given to make one. Raises :class:`NameError` when an annotation means nothing."""
+    """What has to be given to make one. Raises one of :data:`UNRESOLVED` when an annotation means nothing."""
     said = parse_docstring(cls.__doc__).parameters
     hints = get_type_hints(cls, include_extras=True)
     return [

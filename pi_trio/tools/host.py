@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..errors import ConnectionClosed, RequestTimeout, ToolSpecError
-from ..protocol import Input, Record, SetStatus, ShapeError, decode_line, encode_record, structure
+from ..protocol import Input, Record, SetStatus, ShapeError, decode_line, structure
 from .calls import Asked, Calls
 from .offer import Offer
 from .tool import Tool
@@ -115,7 +115,10 @@ class ToolHost:
             with trio.CancelScope(shield=True):  # it ends when the functions have unwound, like any nursery
                 await self._take_away(tools)
 
-    def _put(self, tools: Collection[Tool]) -> None:
+    def _put(self, tools: Collection[Any]) -> None:
+        for each in tools:
+            if not isinstance(each, Tool):
+                raise ToolSpecError(f"a tool is made with @tool or Tool.from_function, which {each!r} is not")
         if not self._enabled:
             raise ToolSpecError(f"{self._id} was started without python_tools; spawn it with python_tools=() at least")
         if self._closed is not None:
@@ -206,10 +209,13 @@ class ToolHost:
             _log.warning("%s: Pi does not take the tool %s: %s", self._id, name, why)
         self._offer.asked(dialog.id, question.version, question.refused)
 
-    def _answer(self, dialog: str, payload: Record) -> None:
+    def _answer(self, line: bytes) -> bool:
         """Over the connection of this very Pi, as long as it is there: the client refuses all once a stop has begun."""
         if self._transport is not None:
-            value = encode_record(payload).decode().rstrip("\n")
-            record = {"type": "extension_ui_response", "id": dialog, "value": value}
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
-                self._transport.send_nowait(encode_record(record))
+            try:
+                self._transport.send_nowait(line)
+            except trio.WouldBlock:
+                return False
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        return True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import trio
 
 from ..protocol import Record
-from .call import Answer
+from .call import Answer, answer_line
 from .tool import Tool
 
 __all__ = ["Offer"]
@@ -58,9 +58,9 @@ class Offer:
 
     def _push(self) -> None:
         if self._dialog is not None and self._taken != self.version:
-            dialog, self._dialog = self._dialog, None
             payload: Record = {"version": self.version, "tools": [tool.declaration() for tool in self.tools.values()]}
-            self._answer(dialog, payload)
+            if self._answer(answer_line(self._dialog, payload)):
+                self._dialog = None
 
     def _wake(self) -> None:
         self._changed.set()

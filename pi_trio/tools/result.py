@@ -91,11 +91,22 @@ def _block(value: Any) -> Record:
     if isinstance(value, TextContent):
         return _text(value.text)
     if isinstance(value, ImageContent):
-        return {"type": "image", "data": value.data, "mimeType": value.mime_type}
+        return _image(value.data, value.mime_type)
     if isinstance(value, ToolImage):
-        return {"type": "image", "data": base64.b64encode(value.data).decode(), "mimeType": value.mime_type}
+        return _image(base64.b64encode(value.data).decode(), value.mime_type)
     raise TypeError(f"{type(value).__name__} is neither text nor an image")
 
 
+def _image(data: str, mime_type: str) -> Record:
+    # Neither class checks what it is made of, and what cannot be encoded would be found out when it is too late.
+    if not isinstance(data, str):
+        raise TypeError(f"the data of an ImageContent is base64 text, not {type(data).__name__}; ToolImage takes bytes")
+    if not isinstance(mime_type, str):
+        raise TypeError(f"the mime_type of an image is a string, not {type(mime_type).__name__}")
+    return {"type": "image", "data": data, "mimeType": mime_type}
+
+
 def _text(text: str) -> Record:
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a TextContent is a string, not {type(text).__name__}")
     return {"type": "text", "text": text}

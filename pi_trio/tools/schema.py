@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_ar
 
 from ..errors import ToolSpecError
 from ..protocol import Record
-from .fields import MISSING, Field, described, fields_of, has_fields
+from .fields import MISSING, UNRESOLVED, Field, described, fields_of, has_fields
 from .result import to_plain
 
 __all__ = ["DICTS", "LISTS", "SETS", "UNIONS", "object_schema", "schema_of", "stripped"]
@@ -141,12 +141,16 @@ def _dict(_kind: Any, args: tuple[Any, ...], where: str, inside: tuple[Any, ...]
     return {"type": "object", "additionalProperties": schema_of(args[1], f"{where}{{}}", inside)}
 
 
-def _class(kind: type[Any], _args: Any, where: str, inside: tuple[Any, ...]) -> Record:
+def _class(kind: type[Any], args: Any, where: str, inside: tuple[Any, ...]) -> Record:
+    if args:
+        raise ToolSpecError(
+            f"{where}: {kind} is a generic class, which has no schema; write a class without parameters"
+        )
     if kind in inside:
         raise ToolSpecError(f"{where}: {_named(kind)} contains itself, which cannot be written out as a schema")
     try:
         fields = fields_of(kind)
-    except NameError as error:
+    except UNRESOLVED as error:
         raise ToolSpecError(f"{where}: an annotation of {_named(kind)} cannot be resolved: {error}") from error
     schema = object_schema(fields, where, (*inside, kind))
     description = described(kind)
@@ -170,9 +174,11 @@ def _field(field: Field, where: str, inside: tuple[Any, ...]) -> Record:
         schema.setdefault("description", field.description)
     if field.default is not MISSING:
         try:
-            schema["default"] = to_plain(field.default)
+            default = to_plain(field.default)
         except TypeError:
-            pass  # a default that JSON cannot say is still the default
+            return schema  # a default that JSON cannot say is still the default
+        if default is not None or field.default is None:  # NaN and the infinities become null
+            schema["default"] = default
     return schema
 
 

@@ -15,9 +15,9 @@ from ..protocol import Record
 from .arguments import structure_arguments
 from .context import ToolContext
 from .docstring import parse_docstring
-from .fields import MISSING, Field
+from .fields import MISSING, UNRESOLVED, Field
 from .misfits import misfits_in
-from .schema import object_schema
+from .schema import UNIONS, object_schema
 
 __all__ = ["Tool", "tool"]
 
@@ -70,15 +70,15 @@ class Tool:
         """
         inner = function.func if isinstance(function, functools.partial) else function
         name = getattr(inner, "__name__", "") if name is None else name
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise ToolSpecError(f"{name!r} cannot be a tool's name: 1 to 64 letters, digits, _ and -; give it name=")
         if not inspect.iscoroutinefunction(function):
             raise ToolSpecError(f"{name}: a tool must be an async function, not {function!r}")
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
             raise ToolSpecError(f"{name}: timeout must be a positive number of seconds, not {timeout!r}")
         said = parse_docstring(inner.__doc__)
         description = said.description if description is None else description
-        if not description.strip():
+        if not _says_something(description):
             raise ToolSpecError(
                 f"{name}: the model has to be told what it does; write a docstring, or give description="
             )
@@ -119,6 +119,14 @@ class Tool:
         return await self.function(**given)
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _says_something(description: object) -> bool:
+    return isinstance(description, str) and bool(description.strip())
+
+
 def _explained(name: str, error: Exception) -> str:
     lines = [f"- {where}: {reason}" if where else f"- {reason}" for where, reason in misfits_in(error)]
     return "\n".join(
@@ -143,7 +151,7 @@ def _parameters(name: str, function: ToolFunction, said: Mapping[str, str]) -> t
     bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
         hints = get_type_hints(inner, include_extras=True)
-    except NameError as error:
+    except UNRESOLVED as error:
         raise ToolSpecError(
             f"{name}: {error}; what its annotations name must be known at the module's level"
         ) from error
@@ -154,7 +162,9 @@ def _parameters(name: str, function: ToolFunction, said: Mapping[str, str]) -> t
             continue
         _check(name, each, each.name in hints)
         kind = hints[each.name]
-        if (get_args(kind)[0] if get_origin(kind) is Annotated else kind) is ToolContext:
+        if _is_context(kind):
+            if context is not None:
+                raise ToolSpecError(f"{name}: {context} and {each.name} both ask for the call's context; one is enough")
             context = each.name
         else:
             required = each.default is each.empty
@@ -162,6 +172,12 @@ def _parameters(name: str, function: ToolFunction, said: Mapping[str, str]) -> t
                 Field(each.name, kind, required, MISSING if required else each.default, said.get(each.name, ""))
             )
     return fields, context
+
+
+def _is_context(kind: Any) -> bool:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return kind is ToolContext or (get_origin(kind) in UNIONS and ToolContext in get_args(kind))
 
 
 def _check(name: str, parameter: inspect.Parameter, annotated: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from pi_trio import BranchNotFound, ClientError, CommandFailed, PiClient
+from pi_trio import BranchNotFound, ClientError, CommandFailed, PiClient, RunBusy
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import AssistantMessage, Branch, BranchSummaryEntry, MessageEntry, Record, UserMessage
 from pi_trio.testing import ModelRequest, Turn
@@ -124,8 +124,34 @@ def test_branches_that_are_not_there_or_cannot_be(pi: PiInstall, tmp_path: Path)
                 await client.branches.switch("nowhere")
             with pytest.raises(BranchNotFound, match="'nothing'"):
                 await client.branches.create("nothing")
+            await client.branches.rename("here")  # it is called that: from here on, now
+            for name in ("", " ", None, 5):
+                with pytest.raises(ValueError, match="must be a string that is not empty"):
+                    await client.branches.rename(name)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="must be a string that is not empty"):
+                await client.branches.create(name="")
+            with pytest.raises(TypeError, match="where to go"):
+                await client.branches.switch(None)  # type: ignore[arg-type]
+            assert [branch.name for branch in await client.branches.list()] == ["here"]
             with pytest.raises(CommandFailed, match="refused to move"):
                 await client.branches.create(await answer_to(client, "one"))
+
+    run(main)
+
+
+def test_two_branches_do_not_have_one_name(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, echo) as world:
+            client = (await world.spawn(branching=True)).client
+            await client.send("one")
+            await client.branches.rename("first")
+            await client.send("two")
+            await client.branches.create(await answer_to(client, "one"), name="second")
+            with pytest.raises(ValueError, match="'first' already"):
+                await client.branches.rename("first")
+            async with client.run("three"):
+                with pytest.raises(RunBusy, match="wait for itself"):
+                    await client.branches.switch("first")
 
     run(main)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from pi_trio import ClientError, PiClient, RunOver, RunTimeout
+from pi_trio import ClientError, PiClient, RunBusy, RunFailed, RunOver, RunTimeout, tool
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import (
     AgentEnd,
@@ -140,6 +141,26 @@ def test_a_run_is_aborted_and_read_to_its_end(pi: PiInstall, tmp_path: Path) -> 
     run(main)
 
 
+def test_a_run_is_aborted_while_a_tool_runs(pi: PiInstall, tmp_path: Path) -> None:
+    calling = trio.Event()
+
+    @tool
+    async def dwell() -> None:
+        """Dwell."""
+        calling.set()
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, [Turn(tools=[ToolUse("dwell")])]) as world:
+            client = (await world.spawn(python_tools=(dwell,))).client
+            async with client.run("go") as reading:
+                await calling.wait()
+                await reading.abort()
+                assert (await reading.result()).stop_reason == "aborted"
+
+    run(main)
+
+
 def test_a_run_that_takes_too_long_is_aborted(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(pi, tmp_path, [ENDLESS, Turn("Next.")]) as world:
@@ -261,5 +282,124 @@ def test_a_time_out_that_is_none(timeout: float) -> None:
         with pytest.raises(ValueError, match="non-negative|NaN"):
             await client.send("hi", timeout=timeout)
         assert transport.sent == []
+
+    connected(test)
+
+
+def test_a_run_inside_a_run_of_the_same_task_does_not_wait_for_itself() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            async with client.run("outer") as reading:
+                with pytest.raises(RunBusy, match="wait for itself"):
+                    await client.send("inner")
+                with pytest.raises(ValueError, match="if_busy"):
+                    await client.run("inner", if_busy="never").__aenter__()  # type: ignore[arg-type]
+                transport.says(answer("done"), SETTLED)
+                assert (await reading.result()).text == "done"
+        assert [record["type"] for record in transport.sent] == ["prompt"]
+
+    connected(test)
+
+
+@pytest.mark.parametrize(
+    ("data", "mime_type"), [(b"raw", "image/png"), ("", None), (None, None)], ids=["bytes", "no type", "no image"]
+)
+def test_an_image_that_is_none_is_not_sent(data: Any, mime_type: Any) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        image: Any = b"raw" if data is None else ImageContent(data=data, mime_type=mime_type)
+        with pytest.raises(TypeError, match="an image is an ImageContent"):
+            await client.prompt("look", images=[image])
+        assert transport.sent == []
+
+    connected(test)
+
+
+def test_why_a_run_is_left_is_told_though_pi_answers_nonsense() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            await blocked()
+            transport.answers("clear_queue", {"steering": "nonsense"})
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            with pytest.raises(ZeroDivisionError):
+                async with client.run("hi"):
+                    raise ZeroDivisionError
+
+    connected(test)
+
+
+def test_what_would_make_every_later_state_unreadable_is_not_sent() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        wrong: Any = "sometimes"
+        for setter in (client.set_steering_mode, client.set_follow_up_mode):
+            with pytest.raises(ValueError, match="'one-at-a-time'"):
+                await setter(wrong)
+        for switch in (client.set_auto_compaction, client.set_auto_retry):
+            with pytest.raises(TypeError, match="a bool"):
+                await switch(wrong)
+        assert transport.sent == []
+
+    connected(test)
+
+
+def test_a_run_that_pi_has_ended_is_told_nothing_more_though_its_end_is_not_read() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended = trio.Event()
+
+        async def play() -> None:
+            await blocked()
+            transport.says(SETTLED)  # the end of something else
+            transport.answers("prompt", {"disposition": "started"})
+            await blocked()
+            transport.answers("steer")
+            await blocked()
+            transport.says(answer("done"), SETTLED)
+            await blocked()
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            async with client.run("hi") as reading:
+                await reading.steer("in time")
+                await ended.wait()
+                for say in (reading.steer, reading.follow_up):
+                    with pytest.raises(RunOver, match="Pi has ended"):
+                        await say("too late")
+                assert (await reading.result()).text == "done"
+        assert [record["type"] for record in transport.sent] == ["prompt", "steer"]
+
+    connected(test)
+
+
+def test_an_abort_does_not_hide_that_a_run_has_failed() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended = trio.Event()
+
+        async def play() -> None:
+            await blocked()
+            transport.answers("prompt", {"disposition": "started"})
+            transport.says(answer("", "error", errorMessage="overloaded"), SETTLED)
+            await blocked()
+            ended.set()
+            await blocked()
+            transport.answers("clear_queue", {"steering": [], "followUp": []})
+            await blocked()
+            transport.answers("abort")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(play)
+            async with client.run("hi") as reading:
+                await ended.wait()
+                await reading.abort()
+                with pytest.raises(RunFailed, match="overloaded"):
+                    await reading.result()
 
     connected(test)

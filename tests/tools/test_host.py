@@ -12,8 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from pi_trio import ConnectionClosed, RequestTimeout, Tool, ToolContext, ToolHost, ToolSpecError, tool
+from pi_trio import ConnectionClosed, RequestTimeout, Tool, ToolContext, ToolHost, ToolImage, ToolSpecError, tool
 from pi_trio.abc import RecordTransport
+from pi_trio.protocol import ImageContent, TextContent
 
 
 class FakePi(RecordTransport):
@@ -24,11 +25,14 @@ class FakePi(RecordTransport):
         self._number = 0
         self.answers: dict[str, Any] = {}
         self.gone = False
+        self.full = False
         self._told = trio.Event()
 
     def send_nowait(self, record: bytes) -> None:
         if self.gone:
             raise trio.BrokenResourceError
+        if self.full:
+            raise trio.WouldBlock
         decoded = orjson.loads(record)
         assert decoded["type"] == "extension_ui_response"
         assert decoded["id"] not in self.answers, "one answer for a dialog"
@@ -196,6 +200,17 @@ def test_an_offer_is_over_with_its_body_however_that_ends() -> None:
     virtually(main)
 
 
+def test_what_is_no_tool_is_not_added() -> None:
+    async def main() -> None:
+        async with serving(double) as (host, _):
+            function: Any = dwell.function
+            with pytest.raises(ToolSpecError, match="made with @tool"):
+                await host.add(function)
+            assert [each.name for each in host] == ["double"]
+
+    virtually(main)
+
+
 def test_a_tool_that_pi_refuses_is_not_added() -> None:
     async def main() -> None:
         async with serving() as (host, pi), trio.open_nursery() as nursery:
@@ -294,6 +309,82 @@ def test_updates_wait_for_pi_to_take_the_last_one_from_whatever_task() -> None:
             assert (await pi.answer(dialog))["content"][0]["text"] == "done"
             with pytest.raises(trio.ClosedResourceError):
                 await contexts[0].progress("too late")
+
+    virtually(main)
+
+
+def test_an_update_that_cannot_be_said_does_not_take_the_answer_with_it() -> None:
+    @tool
+    async def report(context: ToolContext) -> str:
+        """Report."""
+        with pytest.raises(TypeError, match="base64"):
+            await context.progress(ImageContent(data=b"raw", mime_type="image/png"))  # type: ignore[arg-type]
+        with trio.move_on_after(1):
+            await context.progress("while Pi takes nothing")
+        return "done"
+
+    async def main() -> None:
+        async with serving(report) as (_, pi):
+            pi.full = True
+            dialog = pi.call("report")
+            await trio.sleep(2)
+            pi.full = False
+            assert (await pi.answer(dialog))["content"][0]["text"] == "done"
+
+    virtually(main)
+
+
+def test_an_answer_for_which_there_is_no_room_waits_for_it() -> None:
+    async def main() -> None:
+        async with serving(double) as (_, pi):
+            pi.full = True
+            dialog = pi.call("double", x=2)
+            await trio.sleep(60)
+            assert pi.answers == {}
+            pi.full = False
+            assert (await pi.answer(dialog))["details"] == 4
+
+    virtually(main)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (ImageContent(data=b"raw", mime_type="image/png"), "base64 text, not bytes"),  # type: ignore[arg-type]
+        (ToolImage(b"raw", mime_type=None), "mime_type"),  # type: ignore[arg-type]
+        (TextContent(text=5), "TextContent"),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+def test_content_that_is_made_of_something_else_ends_nothing_but_the_call(value: object, why: str) -> None:
+    @tool
+    async def show() -> object:
+        """Show."""
+        return value
+
+    async def main() -> None:
+        async with serving(show, double) as (_, pi):
+            assert why in error(await pi.answer(pi.call("show")))
+            assert (await pi.answer(pi.call("double", key="l", x=1)))["details"] == 2
+
+    virtually(main)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_exception_without_words_ends_nothing_but_the_call() -> None:
+    @tool
+    async def fail() -> None:
+        """Fail."""
+        raise Unspeakable
+
+    async def main() -> None:
+        async with serving(fail, double) as (_, pi):
+            assert error(await pi.answer(pi.call("fail"))) == "Unspeakable"
+            assert (await pi.answer(pi.call("double", key="l", x=1)))["details"] == 2
 
     virtually(main)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
 
 import attrs
 import orjson
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from pi_trio import Tool, ToolSpecError
 from pi_trio.tools.schema import schema_of
 from tests.tools.kinds import Colour, Level, Line, Options, Point, UserId, everything
+
+T = TypeVar("T")
 
 POINT = {
     "type": "object",
@@ -124,6 +127,11 @@ class Lost:
     what: Nowhere  # type: ignore[name-defined]  # noqa: F821
 
 
+@attrs.frozen
+class Box(Generic[T]):
+    inside: T
+
+
 class Empty(enum.Enum):
     pass
 
@@ -143,6 +151,7 @@ class Weird(enum.Enum):
         (Node, "x.children.*Node contains itself"),
         (Odd, "x.when: datetime"),
         (Lost, "x: an annotation of Lost cannot be resolved.*Nowhere"),
+        (Box[int], "x: .*Box.int. is a generic class"),
         (Empty, "x: the values must be"),
         (Weird, "x: the values must be"),
         (tuple[int, bytes], r"x\[1\]: bytes"),
@@ -152,6 +161,15 @@ class Weird(enum.Enum):
 def test_what_cannot_be_expressed_says_so(kind: Any, said: str) -> None:
     with pytest.raises(ToolSpecError, match=said):
         schema_of(kind, "x")
+
+
+def test_a_default_that_json_cannot_say_is_not_told() -> None:
+    async def limit(seconds: float = math.inf, count: int | None = None) -> None:
+        """Limit."""
+
+    properties = Tool.from_function(limit).parameters["properties"]
+    assert "default" not in properties["seconds"]
+    assert properties["count"]["default"] is None
 
 
 def test_a_functions_schema_is_made_of_its_parameters() -> None:

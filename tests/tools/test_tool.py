@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import partial
 from typing import Annotated, Any
 
@@ -107,6 +108,14 @@ async def of_bytes(x: list[bytes]) -> None:
     """Do it."""
 
 
+async def misspelled(x: functools.Nothing) -> None:  # type: ignore[name-defined]
+    """Do it."""
+
+
+async def two_contexts(one: ToolContext, two: ToolContext) -> None:
+    """Do it."""
+
+
 def not_async(x: int) -> None:
     """Do it."""
 
@@ -122,6 +131,8 @@ def not_async(x: int) -> None:
         (silent, "silent: the model has to be told what it does"),
         (unknown, "unknown: .*Nowhere.*must be known at the module's level"),
         (of_bytes, r"of_bytes.x\[\]: bytes has no JSON schema"),
+        (misspelled, "misspelled: .*Nothing.*must be known"),
+        (two_contexts, "two_contexts: one and two both ask"),
         (not_async, "not_async: a tool must be an async function"),
     ],
 )
@@ -130,15 +141,35 @@ def test_a_function_that_cannot_be_a_tool_says_why_at_once(function: Any, said: 
         tool(function)
 
 
-@pytest.mark.parametrize("name", ["", "with space", "ü", "x" * 65])
-def test_a_name_is_one_that_every_provider_takes(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "with space", "ü", "x" * 65, 5])
+def test_a_name_is_one_that_every_provider_takes(name: Any) -> None:
     with pytest.raises(ToolSpecError, match="cannot be a tool's name"):
         Tool.from_function(plain, name=name)
 
 
-def test_a_timeout_is_positive() -> None:
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5", True])
+def test_a_timeout_is_positive(timeout: Any) -> None:
     with pytest.raises(ToolSpecError, match="timeout"):
-        Tool.from_function(plain, timeout=0)
+        Tool.from_function(plain, timeout=timeout)
+
+
+def test_a_description_is_text() -> None:
+    description: Any = 5
+    with pytest.raises(ToolSpecError, match="told what it does"):
+        Tool.from_function(plain, description=description)
+
+
+def test_a_context_may_be_optional() -> None:
+    @tool
+    async def either(x: int, context: ToolContext | None = None) -> bool:
+        """Do it."""
+        return context is not None
+
+    async def main() -> None:
+        assert list(either.parameters["properties"]) == ["x"]
+        assert await either.call({"x": 1}, ToolContext("either", "c", "pi-1", trio.sleep))
+
+    trio.run(main)
 
 
 def test_a_spec_takes_tools_and_nothing_else() -> None:
