@@ -4,8 +4,8 @@
 // answers on stdin (`extension_ui_response`). Titles and keys that begin with "pi-trio:" are never shown to
 // anybody; host.py is the other end of each:
 //
-// - "pi-trio:tools" asks for the tools, and says which were taken: {version, refused}. It is answered with
-//   {version, tools} as soon as there is another list than that version, and then asks again.
+// - "pi-trio:tools" asks for the tools, and says which were taken, in which session: {version, refused,
+//   session}. It is answered with {version, tools} as soon as there is another list than that version, and then asks again.
 // - "pi-trio:call" is one call: {key, id, tool, arguments}, answered with {update} or, in the end, with
 //   {content, details} or {error}. Behind an update it asks again, with {key} alone.
 // - the status "pi-trio:abort" says that Pi aborted the call with that key. No answer is expected: the call
@@ -25,7 +25,7 @@ export default function (pi) {
 	pi.on("session_start", (_event, ctx) => {
 		// Not to be waited for: Pi reads its stdin only when every handler has returned.
 		offered ??= new Promise((resolve) => {
-			void follow(ctx.ui, resolve).catch(() => {}).finally(resolve);
+			void follow(ctx.ui, ctx.sessionManager.getSessionId(), resolve).catch(() => {}).finally(resolve);
 		});
 	});
 
@@ -33,13 +33,13 @@ export default function (pi) {
 
 	pi.on("session_shutdown", () => stale.abort());
 
-	async function follow(ui, taken) {
-		let known = { version: 0, refused: {} };
+	async function follow(ui, session, taken) {
+		let known = { version: 0, refused: {}, session };
 		for (;;) {
 			const answer = await ui.input("pi-trio:tools", JSON.stringify(known), { signal: stale.signal });
 			if (answer === undefined || stale.signal.aborted) return;
 			const { version, tools } = JSON.parse(answer);
-			known = { version, refused: take(tools) };
+			known = { version, refused: take(tools), session };
 			taken();
 		}
 	}

@@ -37,6 +37,7 @@ class _Question:
 
     version: int
     refused: dict[str, Any]
+    session: str
 
 
 class ToolHost:
@@ -58,6 +59,8 @@ class ToolHost:
         self._transport: RecordTransport | None = None
         self._enabled = tools is not None
         self._offer = Offer(self._answer)
+        self._session: str | None = None
+        self._passing: set[str] = set()  # the names of those that are only for that session
         self._calls = Calls(instance_id, self._answer, max_concurrent=max_concurrent)
         self._request_timeout = request_timeout
         self._closed: str | None = None
@@ -74,8 +77,8 @@ class ToolHost:
     def __len__(self) -> int:
         return len(self._offer.tools)
 
-    async def add(self, *tools: Tool) -> None:
-        """Give Pi more tools, and wait until it has them.
+    async def add(self, *tools: Tool, for_session: bool = False) -> None:
+        """Give Pi more tools, and wait until it has them; with ``for_session``, until Pi is in another session.
 
         While no Pi is there, it returns at once: the next one gets them. Cancelled, the tools are on offer.
 
@@ -86,6 +89,8 @@ class ToolHost:
             ConnectionClosed: the instance is over.
         """
         self._put(tools)
+        if for_session:
+            self._passing |= {tool.name for tool in tools}
         await self._until_taken([tool.name for tool in tools])
 
     async def remove(self, *names: str) -> None:
@@ -139,14 +144,18 @@ class ToolHost:
             raise ConnectionClosed(f"{self._id} {self._closed}")
         refused = {name: why for name, why in self._offer.refused.items() if name in names}
         if refused:
-            self._offer.replace({name: each for name, each in self._offer.tools.items() if name not in refused})
+            self._drop(refused)
             raise ToolSpecError(
                 f"{self._id}: Pi does not take {', '.join(f'{name} ({why})' for name, why in refused.items())}"
             )
 
     async def _take_away(self, tools: Collection[Tool]) -> None:
-        self._offer.replace({name: each for name, each in self._offer.tools.items() if each not in tools})
+        self._drop({name for name, each in self._offer.tools.items() if each in tools})
         await self._calls.end_those_of(tools, "the program took the tool away")
+
+    def _drop(self, names: Collection[str]) -> None:
+        self._passing.difference_update(names)
+        self._offer.replace({name: each for name, each in self._offer.tools.items() if name not in names})
 
     # --- wiring: for whoever owns the connection ---------------------------------------------------------
 
@@ -205,6 +214,10 @@ class ToolHost:
             self._calls.take(dialog.id, asked, self._offer.tools.get(asked.tool or ""))
             return
         question = structure(payload, _Question)
+        if question.session != self._session:  # a restarted Pi goes on with the one before, if that was kept
+            if self._session is not None:
+                self._drop(tuple(self._passing))
+            self._session = question.session
         for name, why in question.refused.items():
             _log.warning("%s: Pi does not take the tool %s: %s", self._id, name, why)
         self._offer.asked(dialog.id, question.version, question.refused)

@@ -108,9 +108,9 @@ async def dwell() -> None:
 def test_pi_is_told_its_tools_and_again_when_they_change() -> None:
     async def main() -> None:
         async with serving(double) as (host, pi), trio.open_nursery() as nursery:
-            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
+            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}, session="s"))
             assert [each["name"] for each in first["tools"]] == ["double"]
-            waiting = pi.ask("pi-trio:tools", version=first["version"], refused={})
+            waiting = pi.ask("pi-trio:tools", version=first["version"], refused={}, session="s")
             await trio.testing.wait_all_tasks_blocked()
             assert waiting not in pi.answers, "nothing has changed"
             added = trio.Event()
@@ -123,7 +123,7 @@ def test_pi_is_told_its_tools_and_again_when_they_change() -> None:
             second = await pi.answer(waiting)
             assert [each["name"] for each in second["tools"]] == ["double", "dwell"]
             assert not added.is_set(), "Pi has not said that it took them"
-            pi.ask("pi-trio:tools", version=second["version"], refused={})
+            pi.ask("pi-trio:tools", version=second["version"], refused={}, session="s")
             await added.wait()
 
     virtually(main)
@@ -133,7 +133,7 @@ def test_a_pi_that_is_not_there_is_not_waited_for() -> None:
     async def main() -> None:
         async with serving() as (host, pi):
             await host.add(double)
-            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
+            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}, session="s"))
             assert [each["name"] for each in first["tools"]] == ["double"]
             with pytest.raises(RequestTimeout):
                 await host.add(dwell)
@@ -164,7 +164,7 @@ def test_who_waits_for_a_pi_that_dies_waits_no_longer(over: bool) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live)
             await trio.testing.wait_all_tasks_blocked()
-            await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
+            await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}, session="s"))
             began = trio.current_time()
             nursery.start_soon(add)
             await trio.testing.wait_all_tasks_blocked()
@@ -187,7 +187,7 @@ def test_an_offer_is_over_with_its_body_however_that_ends() -> None:
                     await trio.testing.wait_all_tasks_blocked()
                     raise ValueError("mine")
             assert error(pi.answers[call]) == "dwell was cancelled: the program took the tool away"
-            await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
+            await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}, session="s"))
             with trio.move_on_after(1) as patience:  # Pi does not take it
                 async with host.offer(dwell):
                     raise AssertionError("it was not taken")
@@ -214,8 +214,8 @@ def test_what_is_no_tool_is_not_added() -> None:
 def test_a_tool_that_pi_refuses_is_not_added() -> None:
     async def main() -> None:
         async with serving() as (host, pi), trio.open_nursery() as nursery:
-            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}))
-            waiting = pi.ask("pi-trio:tools", version=first["version"], refused={})
+            first = await pi.answer(pi.ask("pi-trio:tools", version=0, refused={}, session="s"))
+            waiting = pi.ask("pi-trio:tools", version=first["version"], refused={}, session="s")
 
             async def add() -> None:
                 with pytest.raises(ToolSpecError, match=r"double \(it says so\)"):
@@ -224,7 +224,7 @@ def test_a_tool_that_pi_refuses_is_not_added() -> None:
             nursery.start_soon(add)
             second = await pi.answer(waiting)
             third = await pi.answer(
-                pi.ask("pi-trio:tools", version=second["version"], refused={"double": "it says so"})
+                pi.ask("pi-trio:tools", version=second["version"], refused={"double": "it says so"}, session="s")
             )
             assert [each["name"] for each in third["tools"]] == ["dwell"]
 

@@ -499,6 +499,41 @@ def test_another_session_has_the_tools(pi: PiInstall, tmp_path: Path, way: str) 
     run(main)
 
 
+def test_tools_of_one_session_go_with_it(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        seen: list[set[str]] = []
+
+        def model(request: ModelRequest) -> Turn:
+            seen.append(names(request) & {"order", "passing"})
+            return Turn("Yes.")
+
+        @tool
+        async def passing() -> None:
+            """Only now."""
+
+        async with scripted(pi, tmp_path, model) as world:
+            restart = RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=0.0))
+            instance = await world.spawn(python_tools=(order,), ephemeral=False, restart=restart)
+            await instance.tools.add(passing, for_session=True)
+            await instance.client.send("One.")
+            assert instance.pid is not None
+            os.kill(instance.pid, signal.SIGKILL)
+            await until(lambda: instance.status().incarnation == 2 and instance.status().pid)
+            await instance.client.send("The same session, another process.")
+            await instance.client.new_session()
+            await instance.client.send("Another session.")
+            assert [each.name for each in instance.tools] == ["order"]
+            await instance.tools.add(passing, for_session=True)
+            await instance.tools.remove("passing")
+            await instance.tools.add(passing)
+            await instance.client.new_session()
+            await instance.client.send("It was given for good.")
+        both = {"order", "passing"}
+        assert seen == [both, both, {"order"}, both]
+
+    run(main)
+
+
 def test_a_new_session_in_the_middle_of_a_call_cancels_it(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         probe = Probe()
