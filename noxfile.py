@@ -21,6 +21,19 @@ def install(session: nox.Session) -> None:
     session.install("--quiet", CONSTRAINTS, "-e", ".[pi]", *nox.project.dependency_groups(PYPROJECT, "test"))
 
 
+# They kill what dead runs have left, or look whether anything of one is left: they must have the machine to themselves.
+ALONE = "tests/process"
+
+
+def run_tests(session: nox.Session) -> None:
+    """What was asked for; or everything: first what waits for real processes most of the time, several at a time."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+    else:
+        session.run("pytest", "--numprocesses=3", "--dist=worksteal", f"--ignore={ALONE}")
+        session.run("pytest", ALONE)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting, lint, and the import contract."""
@@ -43,14 +56,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the real Pi (installed into .cache/ the first time)."""
     install(session)
-    session.run("pytest", *session.posargs)
+    run_tests(session)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def compat(session: nox.Session) -> None:
     """The tests on every Python that is supported; and one plan has one trace on all of them."""
     install(session)
-    session.run("pytest", *session.posargs)
+    run_tests(session)
     compare_traces(session)
 
 

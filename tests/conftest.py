@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import functools
 from pathlib import Path
 
@@ -23,8 +24,11 @@ def _install(version: str) -> outcome.Outcome[PiInstall]:
     async def install() -> PiInstall:
         return await install_pi(version, home=CACHE / version, node=await find_node())
 
-    # The failure is remembered too: npm takes a minute to find out that it has no network, and one is enough.
-    return outcome.capture(trio.run, install)
+    CACHE.mkdir(exist_ok=True)
+    with open(CACHE / f"{version}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other processes of this test run want it, too
+        # The failure is remembered too: npm takes a minute to find out that it has no network, and one is enough.
+        return outcome.capture(trio.run, install)
 
 
 def installed(version: str) -> PiInstall:

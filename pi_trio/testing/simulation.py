@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import trio
 import trio.testing
@@ -72,13 +73,14 @@ async def drive(plan: Plan, world: World, record: Record, checkpoints: Checkpoin
 
     ``names`` gets the number of each instance in the plan, as soon as it is asked for.
     """
-    _count("before", world, record)
+    earlier = frozenset(threading.enumerate())
+    _count("before", world, record, earlier)
     async with trio.open_nursery() as nursery:
         driver = Driver(plan, world, record, checkpoints, nursery, names, PI_PATH)
         await _run_runtime(plan, world, record, checkpoints, driver)
         await driver.finish()
     driver.read_logs()
-    _count("after", world, record)
+    _count("after", world, record, earlier)
 
 
 async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Checkpoints, driver: Driver) -> None:
@@ -121,13 +123,14 @@ async def _lose_patience(seconds: float, around: trio.CancelScope, record: Recor
     around.cancel()
 
 
-def _count(when: str, world: World, record: Record) -> None:
+def _count(when: str, world: World, record: Record, earlier: Collection[threading.Thread]) -> None:
     record(
         Counted(
             trio.current_time(),
             "before" if when == "before" else "after",
             tasks=trio.lowlevel.current_statistics().tasks_living,
             descriptors=world.open_ends,
-            threads=threading.active_count(),
+            # Those of somebody else may end meanwhile: Trio keeps threads that are done for ten seconds.
+            threads=sum(thread not in earlier for thread in threading.enumerate()),
         )
     )

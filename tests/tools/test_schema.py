@@ -42,8 +42,8 @@ POINT = {
         (None, {"type": "null"}),
         (Any, {}),
         (UserId, {"type": "integer"}),
-        (Annotated[int, "How many.", object()], {"type": "integer", "description": "How many."}),
-        (Annotated[int, object()], {"type": "integer"}),
+        (Annotated[int, "How many.", ...], {"type": "integer", "description": "How many."}),
+        (Annotated[int, ...], {"type": "integer"}),
         (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
         (
             Literal["a", 1, None],  # noqa: PYI061

@@ -243,6 +243,7 @@ class Counted(_CallerEvent):
     descriptors: int
     """Ends of pipes that the runtime has open."""
     threads: int
+    """Those that were not there when the first count was made."""
 
 
 @attrs.frozen
