@@ -100,12 +100,18 @@ class ReceivePipe(ABC):
     """The reading end of a byte pipe. One task owns it."""
 
     @abstractmethod
-    async def receive_some(self) -> bytes:
-        """Wait for bytes; return them, or ``b""`` at the end of the file. A cancelled call loses nothing.
+    async def receive_some(self) -> bytes | None:
+        """Wait for bytes; return them, or ``b""`` at the end of the file, then and whenever it is asked again.
+
+        ``None`` says that :meth:`interrupt` was called meanwhile. A cancelled or interrupted call loses nothing.
 
         Raises:
             trio.ClosedResourceError: this end was closed.
         """
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let a :meth:`receive_some` that is waiting return ``None``; if none is, nothing happens. Never blocks."""
 
     @abstractmethod
     def close(self) -> None:
@@ -183,7 +189,7 @@ class ProcessHost(ABC):
 
 
 class RecordTransport(ABC):
-    """Carries records to and from one Pi. Two tasks use it: one receives, anyone sends."""
+    """Carries records to and from one Pi. One task at a time receives, anyone sends."""
 
     @abstractmethod
     def send_nowait(self, record: bytes) -> None:
@@ -196,11 +202,18 @@ class RecordTransport(ABC):
 
     @abstractmethod
     async def receive(self) -> Sequence[Any]:
-        """Wait for records; return at least one (decoded, or what was wrong with it), in order.
+        """Wait for records; return them in order, each as its line, as it was decoded, or as what was wrong with it.
+
+        Nothing is returned when :meth:`interrupt` was called meanwhile. A cancelled or interrupted call loses
+        nothing: what it would have returned, the next one returns.
 
         Raises:
-            trio.EndOfChannel: there will be no more.
+            trio.EndOfChannel: there will be no more; so says every later call.
         """
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let a :meth:`receive` that is waiting return nothing; if none is, nothing happens. Never blocks."""
 
     @abstractmethod
     async def run_sender(self) -> None:

@@ -15,9 +15,11 @@ from ..abc import RecordTransport
 from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
 from ..errors import ClientError, CommandFailed, ConnectionClosed, RequestTimeout, RunBusy
 from ..protocol import (
+    STREAMED,
     BashResult,
     Event,
     ImageContent,
+    Item,
     MalformedRecord,
     QueueContents,
     Record,
@@ -26,12 +28,14 @@ from ..protocol import (
     State,
     cancel_dialog,
     decode_event,
+    decoded,
     encode_record,
     response_data,
-    text_delta,
+    text_deltas,
 )
+from .intake import Intake
 from .reply import Reply
-from .requests import RequestTable
+from .requests import PendingRequest, RequestTable
 from .run import Run
 from .views import View
 
@@ -39,8 +43,8 @@ __all__ = ["EventStream", "PiClient"]
 
 _log = logging.getLogger("pi_trio.client")
 
-# Records that mean something to the client itself. One set look-up a record keeps routing cheap.
-_ROUTED = frozenset({"response", "extension_ui_request", "agent_start"})
+# Events that mean something to the client itself.
+_ROUTED = ("extension_ui_request", "agent_start")
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -55,6 +59,12 @@ class _Unset:
 
 
 _UNSET = _Unset()
+
+
+def _data_of(command: str, response: Record) -> Any:
+    if response.get("success") is not True:
+        raise CommandFailed(command, str(response.get("error", "no reason was given")))
+    return response.get("data")
 
 
 class _TextView(View[str]):
@@ -76,7 +86,7 @@ class EventStream:
     manager, or :meth:`close` it.
     """
 
-    def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
+    def __init__(self, subscription: Subscription[Item]) -> None:
         self._subscription = subscription
         self._texts: deque[str] = deque()
 
@@ -94,15 +104,21 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event | Lagged:
-        try:
-            record = await self._subscription.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
+        record = await self._next()
+        if record is None:
+            raise StopAsyncIteration
         return record if isinstance(record, Lagged) else decode_event(record)
 
-    def records(self) -> AsyncIterator[Record | MalformedRecord | Lagged]:
-        """The records as they came, undecoded."""
-        return self._subscription
+    async def _next(self) -> Record | MalformedRecord | Lagged | None:
+        try:
+            item = await self._subscription.receive()
+        except trio.EndOfChannel:
+            return None
+        return item if isinstance(item, Lagged) else decoded(item)
+
+    def records(self) -> View[Record | MalformedRecord | Lagged]:
+        """The records as they came, not made into events."""
+        return View(self._next)
 
     def text(self) -> View[str]:
         """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
@@ -114,7 +130,7 @@ class EventStream:
                 batch = await self._subscription.receive_batch()
             except trio.EndOfChannel:
                 return None
-            self._texts.extend(filter(None, map(text_delta, batch)))
+            self._texts.extend(text_deltas(batch))
         return self._texts.popleft()
 
 
@@ -130,12 +146,14 @@ class PiClient:
         self._name = name
         self._request_timeout = request_timeout
         self._transport: RecordTransport | None = None
+        self._ready: RecordTransport | None = None  # the same, when what is behind it is ready for requests
         self._open = trio.Event()
         self._why_closed: Callable[[], ConnectionClosed] | None = None
         self._requests = RequestTable()
-        self._events: Broadcast[Record | MalformedRecord] = Broadcast()
+        self._intake: Intake | None = None
+        self._events: Broadcast[Item] = Broadcast()
         self._run_lock = trio.Lock()
-        self._run_subscriptions: set[Subscription[Record | MalformedRecord]] = set()
+        self._run_subscriptions: set[Subscription[Item]] = set()
         self._draining = False
         self._agent_starts = 0
         self._bash_lock = trio.Lock()
@@ -155,16 +173,18 @@ class PiClient:
         """There is a Pi again. Whoever attached it runs :meth:`serve`, and calls :meth:`open` when it is ready."""
         self._transport = transport
         self._draining = False
+        self._intake = None  # until it is served
 
     def open(self) -> None:
         """The Pi is ready: requests that waited for it go out, and later ones at once."""
+        self._ready = self._transport
         self._open.set()
 
     async def probe(self, *, timeout: float) -> State:
         """``get_state`` on what is attached, ready or not: for its owner, who wants to know. Raises as `request`."""
         if self._transport is None:
             raise self._gone()
-        return self._note(await self._ask(self._transport, "get_state", None, timeout, None))
+        return self._note(await self._ask(self._transport, "get_state", None, timeout))
 
     def _note(self, data: Any) -> State:
         state = response_data("get_state", data, State)
@@ -172,23 +192,22 @@ class PiClient:
         return state
 
     async def serve(self, transport: RecordTransport) -> None:
-        """Take in the transport's records until it ends. The one task that reads it."""
-        await self._requests.keep_time_while(lambda: self._take_in(transport))
+        """Take in the transport's records until it ends. To be run by one task."""
+        intake = Intake(transport, self._route, self._events, self._is_held_up)
+        self._intake = intake
+        try:
+            await self._requests.keep_time_while(intake.run)
+        finally:
+            if self._intake is intake:
+                self._intake = None
 
-    async def _take_in(self, transport: RecordTransport) -> None:
-        while True:
-            try:
-                records = await transport.receive()
-            except trio.EndOfChannel:
-                return
-            self.records_received += len(records)
-            self._route(records)
-            while self._events.congested and not self._requests and not self._draining:
-                await self._events.wait_uncongested()
+    def _is_held_up(self) -> bool:
+        """Whether Pi is to be held up for a subscriber's sake: not while somebody waits for a response."""
+        return self._events.congested and not self._requests and not self._draining
 
     def refuse(self, why: Callable[[], ConnectionClosed]) -> None:
         """Fail the requests under way, and every later one, for good; keep taking in what Pi still says."""
-        self._transport = None
+        self._transport = self._ready = None
         self._why_closed = why
         self._open.set()
         self._requests.fail_all(why)
@@ -201,7 +220,7 @@ class PiClient:
 
     def detach(self, why: Callable[[], ConnectionClosed]) -> None:
         """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
-        self._transport = None
+        self._transport = self._ready = None
         if self._why_closed is None and self._open.is_set():  # else who waits for it would never hear of the next
             self._open = trio.Event()
         self._requests.fail_all(why)
@@ -218,33 +237,45 @@ class PiClient:
     def _gone(self) -> ConnectionClosed:
         return self._why_closed() if self._why_closed else ConnectionClosed(f"{self._name or 'Pi'} is not connected")
 
-    def _route(self, records: Sequence[Record | MalformedRecord]) -> None:
-        events: list[Record | MalformedRecord] = []
-        for record in records:
+    def _route(self, items: Sequence[Item]) -> bool:
+        """Give every item to whom it belongs. Whether there was a response among them."""
+        self.records_received += len(items)
+        events: list[Item] = []
+        answered = False
+        for item in items:
+            if type(item) is bytes and item.startswith(STREAMED):
+                events.append(item)
+                continue
+            record = decoded(item)
             if type(record) is dict:
                 kind = record.get("type")
-                if type(kind) is str and kind in _ROUTED:
-                    if kind == "response" and self._take_response(record, events):
+                if kind == "response" and record.get("id") is not None:
+                    if events:  # what came before it is there when its caller goes on
+                        self._events.publish(events)
                         events = []
-                        continue
-                    if kind == "agent_start":
-                        self._agent_starts += 1
-                    elif kind == "extension_ui_request":
-                        self._answer_dialog(record)
+                    self._resolve(record)
+                    answered = True
+                    continue
+                if kind in _ROUTED:
+                    self._heed(record)
+            elif type(item) is bytes and not item.strip():
+                continue  # a blank line is no record
             events.append(record)
         if events:
             self._events.publish(events)
+        return answered
 
-    def _take_response(self, record: Record, before: list[Record | MalformedRecord]) -> bool:
-        """Resolve a response, with the events that came before it published first. False: it is an event too."""
-        if record.get("id") is None:
-            return False  # Pi could not read a line: that belongs to no request
-        if before:
-            self._events.publish(before)
-        if not self._requests.resolve(record):
+    def _resolve(self, response: Record) -> None:
+        if not self._requests.resolve(response):
             self._late_responses += 1
-            _log.debug("%s: a response nobody waits for: %s", self._name, record.get("command"))
-        return True
+            _log.debug("%s: a response nobody waits for: %s", self._name, response.get("command"))
+
+    def _heed(self, event: Record) -> None:
+        """Note what an event means to the client itself."""
+        if event["type"] == "agent_start":
+            self._agent_starts += 1
+        else:
+            self._answer_dialog(event)
 
     def _answer_dialog(self, record: Record) -> None:
         answer = cancel_dialog(record)
@@ -276,13 +307,15 @@ class PiClient:
             ConnectionClosed: it was stopped, or is being stopped.
         """
         seconds = self._request_timeout if isinstance(timeout, _Unset) else timeout
-        transport = self._transport if self._open.is_set() else None
+        transport = self._ready
         if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
             started = trio.current_time()
             transport = await self._connected(command, seconds)
             if seconds is not None:
                 seconds = max(0.0, seconds - (trio.current_time() - started))
-        return await self._ask(transport, command, params, seconds, on_response)
+        # As _ask, but without a coroutine of its own.
+        pending = self._submit(transport, command, params, seconds, on_response)
+        return _data_of(command, await pending.wait(self._intake))
 
     async def _connected(self, command: str, seconds: float | None) -> RecordTransport:
         """The connection to a Pi that is ready, waited for if need be. No checkpoint when there is one."""
@@ -303,19 +336,28 @@ class PiClient:
         command: str,
         params: Record | None,
         seconds: float | None,
-        on_response: Callable[[Record], None] | None,
     ) -> Any:
+        pending = self._submit(transport, command, params, seconds, None)
+        return _data_of(command, await pending.wait(self._intake))
+
+    def _submit(
+        self,
+        transport: RecordTransport,
+        command: str,
+        params: Record | None,
+        seconds: float | None,
+        on_response: Callable[[Record], None] | None,
+    ) -> PendingRequest:
+        """Send a command; whoever calls this waits for the response at once."""
         pending = self._requests.open(command, on_response, timeout=seconds)
+        record = {"id": pending.id, "type": command}
         try:
-            self._send(transport, {**(params or {}), "id": pending.id, "type": command})
+            self._send(transport, {**params, **record} if params else record)
         except BaseException:
             self._requests.forget(pending)
             raise
         self._events.interrupt()
-        record = await pending.wait()
-        if record.get("success") is not True:
-            raise CommandFailed(command, str(record.get("error", "no reason was given")))
-        return record.get("data")
+        return pending
 
     def _send(self, transport: RecordTransport, record: Record) -> None:
         try:
@@ -381,7 +423,7 @@ class PiClient:
         async with self._bash_lock:
             transport = await self._connected("bash", timeout)
             try:
-                data = await self._ask(transport, "bash", params, timeout, None)
+                data = await self._ask(transport, "bash", params, timeout)
             except (trio.Cancelled, RequestTimeout):
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
                     transport.send_nowait(encode_record({"type": "abort_bash"}))

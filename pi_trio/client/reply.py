@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..protocol import AssistantMessage, MalformedRecord, Message, MessageEnd, Record, ToolCall, Usage, decode_event
+from ..protocol import AssistantMessage, Message, MessageEnd, Record, ToolCall, Usage, decode_event
 
 __all__ = ["Reply", "ReplyFold"]
 
@@ -40,9 +40,9 @@ class ReplyFold:
     def __init__(self) -> None:
         self._messages: list[Message] = []
 
-    def add(self, record: Record | MalformedRecord) -> None:
+    def add(self, record: Record) -> None:
         """Take the next record of the run."""
-        if type(record) is dict and record.get("type") == "message_end":
+        if record.get("type") == "message_end":
             event = decode_event(record)
             if isinstance(event, MessageEnd):
                 self._messages.append(event.message)

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..abc import RecordTransport
 from ..errors import RequestTimeout
 from ..protocol import Record
+from .intake import Intake
 
 __all__ = ["PendingRequest", "RequestTable"]
 
@@ -27,6 +29,7 @@ class PendingRequest:
         "deadline",
         "done",
         "id",
+        "reads",
     )
 
     def __init__(
@@ -45,6 +48,8 @@ class PendingRequest:
         self._task: trio.lowlevel.Task | None = None
         self._on_response = on_response
         self.done = False
+        self.reads: RecordTransport | None = None
+        """What the waiting task waits at instead, while it is the one that reads."""
         # One of these two, when it is done. (An outcome.Outcome takes two thirds of what all the rest here takes.)
         self._response: Record | None = None
         self._error: Exception | None = None
@@ -52,8 +57,10 @@ class PendingRequest:
     def __repr__(self) -> str:
         return f"<PendingRequest {self.id} {self.command} {'done' if self.done else 'waiting'}>"
 
-    async def wait(self) -> Record:
-        """Wait for the response record. Cancelling gives the request up: a response that comes later is dropped.
+    async def wait(self, intake: Intake | None = None) -> Record:
+        """Wait for the response record, or fetch it from the ``intake`` where nobody else reads.
+
+        Cancelling gives the request up: a response that comes later is dropped.
 
         Raises:
             RequestTimeout: none came in time.
@@ -62,6 +69,13 @@ class PendingRequest:
         if self.done:
             await trio.lowlevel.checkpoint()
         while not self.done:
+            if intake is not None and intake.free:
+                try:
+                    await intake.read_for(self)
+                except BaseException:
+                    self._table.forget(self)
+                    raise
+                continue
             self._task = trio.lowlevel.current_task()
             if self._table.keeps_time or self.deadline == math.inf:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -70,14 +84,14 @@ class PendingRequest:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             if scope.cancelled_caught:
                 raise self._too_late()
-        if self._response is None:
-            assert self._error is not None
-            error, self._error = self._error, None
-            try:
-                raise error
-            finally:
-                del error  # or it and this frame would keep each other alive
-        return self._response
+        if self._response is not None:
+            return self._response
+        assert self._error is not None
+        error, self._error = self._error, None
+        try:
+            raise error
+        finally:
+            del error  # or it and this frame would keep each other alive
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
@@ -85,13 +99,18 @@ class PendingRequest:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _wake(self) -> None:
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
+        task = self._task
+        if task is not None:
             self._task = None
+            trio.lowlevel.reschedule(task)
+        elif self.reads is not None:
+            self.reads.interrupt()
 
     def _finish(self, response: Record | None, error: Exception | None = None) -> None:
         assert not self.done, "a request has one outcome"
-        self.done, self._response, self._error = True, response, error
+        self.done = True
+        self._response = response
+        self._error = error
         self._wake()
 
     def _too_late(self) -> RequestTimeout:
@@ -105,6 +124,7 @@ class RequestTable:
         self._pending: dict[str, PendingRequest] = {}
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
+        self._earliest = math.inf  # no deadline comes before it
         self.keeps_time = False
         """Whether requests are timed out from here; if not, whoever waits for one does it."""
 
@@ -119,30 +139,32 @@ class RequestTable:
         ``on_response`` is called with the response the moment it is routed: before any record behind it,
         and before the waiting task runs.
         """
-        if timeout is not None and not timeout >= 0:
+        if timeout is None:
+            timeout = math.inf
+        elif not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout}")
         self._last_id += 1
-        pending = PendingRequest(
-            self, f"r{self._last_id}", command, on_response, math.inf if timeout is None else timeout
-        )
-        self._pending[pending.id] = pending
-        if self._clock is not None and pending.deadline < self._clock.deadline:
-            self._clock.deadline = pending.deadline
+        id_ = f"r{self._last_id}"
+        pending = self._pending[id_] = PendingRequest(self, id_, command, on_response, timeout)
+        if pending.deadline < self._earliest:
+            self._earliest = pending.deadline
+            if self._clock is not None:
+                self._clock.deadline = pending.deadline
         return pending
 
     def resolve(self, record: Record) -> bool:
         """Give a response to the request it belongs to. Whether there is one: its caller may have given up."""
         id_ = record.get("id")
-        pending = self._pending.pop(id_, None) if isinstance(id_, str) else None
+        pending = self._pending.pop(id_, None) if type(id_) is str else None
         if pending is None:
             return False
-        try:
-            if pending._on_response is not None:
+        if pending._on_response is not None:
+            try:
                 pending._on_response(record)
-        except Exception as error:  # whoever waits gets what went wrong: it is theirs
-            pending._finish(None, error)
-        else:
-            pending._finish(record)
+            except Exception as error:  # whoever waits gets what went wrong: it is theirs
+                pending._finish(None, error)
+                return True
+        pending._finish(record)
         return True
 
     def forget(self, pending: PendingRequest) -> None:
@@ -167,8 +189,8 @@ class RequestTable:
         self.keeps_time = True
         try:
             while True:
-                earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
-                with trio.CancelScope(deadline=earliest) as self._clock:
+                self._earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
+                with trio.CancelScope(deadline=self._earliest) as self._clock:
                     await work()
                 if not self._clock.cancelled_caught:
                     return

@@ -8,7 +8,7 @@ import trio
 
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed, RunFailed
-from ..protocol import Event, MalformedRecord, Record, decode_event, text_delta
+from ..protocol import Event, Item, MalformedRecord, Record, decode_event, decoded, text_delta
 from .reply import Reply, ReplyFold
 from .views import View
 
@@ -22,7 +22,7 @@ class Run:
     or :meth:`records` for the undecoded records; or just wait for the :meth:`result`.
     """
 
-    def __init__(self, subscription: Subscription[Record | MalformedRecord]) -> None:
+    def __init__(self, subscription: Subscription[Item]) -> None:
         self._subscription = subscription
         self._fold = ReplyFold()
         self._taken = 0
@@ -59,18 +59,23 @@ class Run:
 
     async def _next(self) -> Record | MalformedRecord | None:
         """The next record, or ``None`` behind the last."""
+        item = await self._next_item()
+        return None if item is None else decoded(item)
+
+    async def _next_item(self) -> Item | None:
         if self._settled:
             return None
         try:
-            record = await self._subscription.receive()
+            item = await self._subscription.receive()
         except trio.EndOfChannel:
             raise ConnectionClosed("Pi was stopped before the run had settled") from None
-        assert not isinstance(record, Lagged), "a run's subscription is waited for"
+        assert not isinstance(item, Lagged), "a run's subscription is waited for"
         self._taken += 1
-        self._fold.add(record)
-        if type(record) is dict and record.get("type") == "agent_settled":
-            self._settled = self._accepted_at is not None and self._taken > self._accepted_at
-        return record
+        if type(item) is dict:  # what is not decoded yet is a step of the stream, and ends nothing
+            self._fold.add(item)
+            if item.get("type") == "agent_settled":
+                self._settled = self._accepted_at is not None and self._taken > self._accepted_at
+        return item
 
     def records(self) -> View[Record | MalformedRecord]:
         """The run's records as they came, undecoded. Raises as iterating the run does."""
@@ -96,8 +101,8 @@ class Run:
         return View(self._next_text)
 
     async def _next_text(self) -> str | None:
-        while (record := await self._next()) is not None:
-            delta = text_delta(record)
+        while (item := await self._next_item()) is not None:
+            delta = text_delta(item)
             if delta:
                 return delta
         return None
@@ -109,7 +114,7 @@ class Run:
             RunFailed: the model or its provider failed, unless ``check`` is false.
             ProcessExited, ConnectionClosed: as iterating the run does.
         """
-        while await self._next() is not None:
+        while await self._next_item() is not None:
             pass
         reply = self.reply
         if check and reply.stop_reason == "error":

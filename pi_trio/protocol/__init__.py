@@ -19,7 +19,7 @@ from .events import __all__ as _events
 from .framing import DEFAULT_MAX_RECORD_BYTES, LineSplitter, MalformedRecord
 from .messages import *
 from .messages import __all__ as _messages
-from .records import Record, RecordDecoder, decode_line, encode_record
+from .records import Item, Record, RecordDecoder, cut_off, decode_line, decoded, encode_record
 from .ui import *
 from .ui import __all__ as _ui
 
@@ -27,6 +27,7 @@ __all__ = [  # noqa: PLE0604
     "DEFAULT_MAX_RECORD_BYTES",
     "BashResult",
     "ContextUsage",
+    "Item",
     "LineSplitter",
     "MalformedRecord",
     "Model",
@@ -39,7 +40,9 @@ __all__ = [  # noqa: PLE0604
     "State",
     "TokenCounts",
     "Wire",
+    "cut_off",
     "decode_line",
+    "decoded",
     "encode_record",
     "response_data",
     "structure",

@@ -6,18 +6,21 @@ record stays the ``dict`` it is. Extension UI records are in :mod:`.ui`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import attrs
+import msgspec
 
 from .convert import ShapeError, Wire, by_tag, structure
 from .framing import MalformedRecord
 from .messages import Message, ToolCall, ToolResultMessage, Usage
-from .records import Record
+from .records import Record, decode_line
 from .ui import UI_METHODS, UIRequest
 
 __all__ = [
     "EVENT_TYPES",
+    "STREAMED",
     "AgentEnd",
     "AgentSettled",
     "AgentStart",
@@ -62,6 +65,7 @@ __all__ = [
     "UnknownEvent",
     "decode_event",
     "text_delta",
+    "text_deltas",
 ]
 
 
@@ -540,10 +544,58 @@ def decode_event(record: Record | MalformedRecord) -> Event:
         return UnknownEvent(type=label, reason=str(error), raw=record)
 
 
-def text_delta(record: object) -> str:
-    """The text that a record adds to the answer, without building its event: for hot loops."""
-    if type(record) is dict and record.get("type") == "message_update":
-        step = record.get("assistantMessageEvent")
+STREAMED = b'{"type":"message_update",'
+"""How the line of a step of a message that is being streamed begins: Pi writes the type first.
+
+Nearly every line is one, and nobody but its readers wants to know what is in it: it need not be decoded on its way to
+them. One that begins in another way is found out when it is decoded.
+"""
+
+
+class _Step(msgspec.Struct, gc=False):
+    type: str
+    delta: str = ""
+
+
+class _Update(msgspec.Struct, gc=False, rename="camel"):
+    type: str
+    assistant_message_event: _Step
+
+    def text(self) -> str:
+        step = self.assistant_message_event
+        return step.delta if step.type == "text_delta" and self.type == "message_update" else ""
+
+
+# Builds these fields and skips the rest of each record, in a fourth of the time that decoding takes.
+_updates = msgspec.json.Decoder(_Update)
+
+# Not an update; or one with half a surrogate pair in it; or malformed. The slow way finds out.
+_NOT_PLAIN = (TypeError, msgspec.DecodeError, RecursionError)
+
+
+def text_deltas(items: Sequence[object]) -> list[str]:
+    """The pieces of text that records add to the answer, without building their events: for hot loops.
+
+    ``items`` are lines, records, or anything else, which adds nothing.
+    """
+    try:
+        updates = _updates.decode_lines(b"\n".join(items))  # type: ignore[arg-type]  # what is no line raises
+    except _NOT_PLAIN:
+        texts = map(text_delta, items)
+    else:
+        texts = map(_Update.text, updates)
+    return list(filter(None, texts))
+
+
+def text_delta(item: object) -> str:
+    """The text that one record adds to the answer; see :func:`text_deltas`."""
+    if isinstance(item, bytes):
+        try:
+            return _updates.decode(item).text()
+        except _NOT_PLAIN:
+            item = decode_line(item)
+    if type(item) is dict and item.get("type") == "message_update":
+        step = item.get("assistantMessageEvent")
         if type(step) is dict and step.get("type") == "text_delta":
             delta = step.get("delta")
             if type(delta) is str:

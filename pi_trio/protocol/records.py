@@ -13,10 +13,25 @@ import orjson
 from ..errors import ProtocolError
 from .framing import DEFAULT_MAX_RECORD_BYTES, HEAD_BYTES, LineSplitter, MalformedRecord
 
-__all__ = ["Record", "RecordDecoder", "decode_line", "encode_record"]
+__all__ = ["Item", "Record", "RecordDecoder", "cut_off", "decode_line", "decoded", "encode_record"]
 
 Record: TypeAlias = dict[str, Any]
 """One JSON object, as it came."""
+
+Item: TypeAlias = bytes | Record | MalformedRecord
+"""A record on its way to a reader: as its line, or decoded already; or a line that is none."""
+
+
+def decoded(item: Item) -> Record | MalformedRecord:
+    """An item as whoever looks at it wants it."""
+    return decode_line(item) if isinstance(item, bytes) else item
+
+
+def cut_off(rest: bytes | None) -> MalformedRecord | None:
+    """What becomes of the line that a stream ended in, if it did."""
+    if rest is None or rest.isspace():
+        return None
+    return MalformedRecord("the stream ended inside this record", rest[:HEAD_BYTES])
 
 
 def decode_line(line: bytes) -> Record | MalformedRecord:
@@ -95,7 +110,4 @@ class RecordDecoder:
 
     def end(self) -> MalformedRecord | None:
         """The stream is over: what it was cut off in, if anything."""
-        rest = self._lines.end()
-        if rest is None or rest.isspace():
-            return None
-        return MalformedRecord("the stream ended inside this record", rest[:HEAD_BYTES])
+        return cut_off(self._lines.end())

@@ -98,6 +98,8 @@ class OutputRing:
         self._max = max_bytes
         self._chunks: deque[_Chunk] = deque()
         self._bytes = 0
+        self._cost = 0
+        self._max_cost = max_bytes + _SLACK
         self._next_seq = 0
         self._written = 0
         self._torn: set[str] = set()
@@ -109,25 +111,30 @@ class OutputRing:
         return f"<OutputRing {self._bytes}/{self._max} bytes>"
 
     def add(self, stream: str, incarnation: int, data: bytes) -> None:
-        """Keep what was just read. Costs the same however much it is: lines are made when somebody looks."""
-        if not data:
-            return  # the end of the stream
-        self._written += len(data)
-        kept = data
-        if len(data) > self._max:
-            kept = data[-self._max :]
+        """Keep what was just read, at least a byte. Costs the same however much: lines are made when somebody looks."""
+        written = len(data)
+        if written > self._max:
+            data = data[-self._max :]
             self._torn.add(stream)
-        now = trio.current_time()
-        self._chunks.append(_Chunk(self._next_seq, now, stream, incarnation, kept, self._written - len(kept)))
+        kept = len(data)
+        self._written += written
+        self._chunks.append(
+            _Chunk(self._next_seq, trio.current_time(), stream, incarnation, data, self._written - kept)
+        )
         self._next_seq += 1
-        self._bytes += len(kept)
-        while self._bytes > self._max or (
-            len(self._chunks) > 1 and self._bytes + _CHUNK_OVERHEAD * len(self._chunks) > self._max + _SLACK
-        ):
+        self._bytes += kept
+        self._cost += kept + _CHUNK_OVERHEAD
+        if self._bytes > self._max or self._cost > self._max_cost:
+            self._forget_oldest()
+        if self._waiting:  # hardly ever: not worth an Event for each piece of output
+            self._announce()
+
+    def _forget_oldest(self) -> None:
+        while self._bytes > self._max or (self._cost > self._max_cost and len(self._chunks) > 1):
             oldest = self._chunks.popleft()
             self._bytes -= len(oldest.data)
+            self._cost -= len(oldest.data) + _CHUNK_OVERHEAD
             self._torn.add(oldest.stream)
-        self._announce()
 
     def is_torn(self, stream: str) -> bool:
         """Whether the beginning of this stream has been forgotten."""
@@ -139,7 +146,7 @@ class OutputRing:
         self._announce()
 
     def _announce(self) -> None:
-        if self._waiting:  # hardly ever: not worth an Event for each piece of output
+        if self._waiting:
             self._waiting = False
             self._news.set()
             self._news = trio.Event()

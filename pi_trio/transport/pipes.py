@@ -7,18 +7,13 @@ from collections.abc import Callable, Sequence
 import trio
 
 from ..abc import ReceivePipe, RecordTransport, SendPipe
-from ..protocol import DEFAULT_MAX_RECORD_BYTES, MalformedRecord, Record, RecordDecoder
+from ..protocol import DEFAULT_MAX_RECORD_BYTES, LineSplitter, MalformedRecord, cut_off
 
 __all__ = ["PipeTransport"]
 
 # What may be queued for a Pi that does not read its stdin. A prompt with a few large images fits several
 # times; a Pi that is stopped must not let the host program's memory grow without end.
 _MAX_QUEUED_BYTES = 64 * 1024 * 1024
-
-# How much is decoded before the readers have their turn. The records of a whole pipe (64 KiB) at once are so
-# many objects that Python's garbage collector goes through the whole heap again and again, which took a fifth
-# of a flood's time; much less, and the task switches take it.
-_BYTES_PER_BATCH = 24 * 1024
 
 # The default capacity of a Linux pipe: more would not fit anyway.
 _BYTES_PER_WRITE = 64 * 1024
@@ -45,9 +40,8 @@ class PipeTransport(RecordTransport):
     ) -> None:
         self._stdin = stdin
         self._stdout = stdout
-        self._decoder = RecordDecoder(max_record_bytes)
+        self._lines = LineSplitter(max_record_bytes)
         self._on_data = on_data
-        self._undecoded = b""
         self._queue = bytearray()
         self._many = False  # a record was written, and nothing was received since
         self._work = trio.Event()
@@ -118,21 +112,22 @@ class PipeTransport(RecordTransport):
             self._work.set()
             raise
 
-    async def receive(self) -> Sequence[Record | MalformedRecord]:
-        """Wait for records; see :class:`pi_trio.abc.RecordTransport`. A record cut off by the end is malformed."""
-        if self._undecoded:
-            await trio.lowlevel.checkpoint()
+    async def receive(self) -> Sequence[bytes | MalformedRecord]:
+        """Wait for lines; see :class:`pi_trio.abc.RecordTransport`. A record cut off by the end is malformed."""
         while True:
-            if not (data := self._undecoded):
-                data = await self._stdout.receive_some()
+            data = await self._stdout.receive_some()
+            if data:
                 self._on_data(data)
-            if not data:
-                rest = self._decoder.end()
-                if rest is None:
-                    raise trio.EndOfChannel
+                self._many = False
+                if lines := self._lines.feed(data):
+                    return lines
+            elif data is None:
+                return ()
+            elif rest := cut_off(self._lines.end()):
                 return [rest]
-            self._many = False
-            self._undecoded = data[_BYTES_PER_BATCH:]
-            records = self._decoder.feed(data[:_BYTES_PER_BATCH])
-            if records:
-                return records
+            else:
+                raise trio.EndOfChannel
+
+    def interrupt(self) -> None:
+        """See :meth:`pi_trio.abc.RecordTransport.interrupt`."""
+        self._stdout.interrupt()

@@ -56,6 +56,9 @@ class MemoryTransport(RecordTransport):
     async def receive(self) -> Sequence[Any]:
         return await self._receive.receive()
 
+    def interrupt(self) -> None:
+        self._send.send_nowait([])
+
     async def run_sender(self) -> None:
         raise AssertionError("the client does not write by itself")
 

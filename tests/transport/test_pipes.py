@@ -129,17 +129,16 @@ def test_receiving_until_the_end_and_half_a_record_at_it() -> None:
     async def main() -> None:
         with connected() as (transport, other):
             os.write(other.stdout, b'{"a":1}\r\nnot json\n\n{"b":')
-            first = list(await transport.receive())
-            assert first[0] == {"a": 1}
-            assert isinstance(first[1], MalformedRecord)
+            assert list(await transport.receive()) == [b'{"a":1}', b"not json", b""]
             os.write(other.stdout, b'2}\n{"half')
-            assert list(await transport.receive()) == [{"b": 2}]
+            assert list(await transport.receive()) == [b'{"b":2}']
             os.close(other.stdout)
             other.stdout = -1
             (cut,) = await transport.receive()
             assert cut == MalformedRecord("the stream ended inside this record", b'{"half')
-            with pytest.raises(trio.EndOfChannel):
-                await transport.receive()
+            for _ in range(2):
+                with pytest.raises(trio.EndOfChannel):
+                    await transport.receive()
 
     run(main)
 
@@ -155,6 +154,28 @@ def test_a_cancelled_receive_loses_nothing() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
             os.write(other.stdout, b"1}\n")
-            assert list(await transport.receive()) == [{"a": 1}]
+            assert list(await transport.receive()) == [b'{"a":1}']
+
+    run(main)
+
+
+def test_an_interrupted_receive_returns_nothing_and_loses_nothing() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            transport.interrupt()  # nobody waits: nothing happens
+            os.write(other.stdout, b'{"a":')
+            received: list[object] = []
+
+            async def receive() -> None:
+                received.append(await transport.receive())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+                transport.interrupt()
+                transport.interrupt()
+            assert received == [()]
+            os.write(other.stdout, b"1}\n")
+            assert list(await transport.receive()) == [b'{"a":1}']
 
     run(main)

@@ -219,18 +219,25 @@ class SimSendPipe(_HostEnd, SendPipe):
 class SimReceivePipe(_HostEnd, ReceivePipe):
     """The runtime's reading end of a simulated pipe."""
 
-    async def receive_some(self) -> bytes:
+    _interrupted = False
+
+    async def receive_some(self) -> bytes | None:
         """See :meth:`pi_trio.abc.ReceivePipe.receive_some`."""
         self._check_open()
         self._begin_wait()
+        self._interrupted = False
         try:
             if self._pipe.readable:
                 await trio.lowlevel.checkpoint()
-            while not self._closed and not self._pipe.readable:
+            while not (self._closed or self._interrupted or self._pipe.readable):
                 await self._pipe.wait_readable()
         finally:
             self._waiting = False
         self._check_open()
-        data = self._pipe.read(None)
-        assert data is not None, "it was readable, and there has been no checkpoint since"
-        return data
+        return self._pipe.read(None) if self._pipe.readable else None
+
+    def interrupt(self) -> None:
+        """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""
+        if self._waiting:
+            self._interrupted = True
+            self._pipe.wake_all()
