@@ -1,7 +1,7 @@
-"""Pi's RPC commands, one small function each. A new one is a function with the decorator, and nothing else.
+"""Pi's RPC commands, one small function each. A new one is a function with a decorator, and nothing else.
 
-A command is given the Pi and the record that asks, and returns the data of the response (``None`` for none). One that
-takes its time is a coroutine function; the others answer in the order in which they were asked.
+A command is given the Pi and the record that asks, and returns the data of the response (``None`` for none). Those with
+``@command`` answer in the order in which they were asked; those with ``@slow_command`` take their time, beside others.
 """
 
 from __future__ import annotations
@@ -9,28 +9,45 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+import attrs
+
 from .messages import Json, text_of
 
 if TYPE_CHECKING:
     from .program import PiProcess
 
-__all__ = ["COMMANDS", "Refused"]
+__all__ = ["COMMANDS", "Later", "Refused"]
 
 _LEVELS = ("off", "minimal", "low", "medium", "high")
-
-Command: TypeAlias = "Callable[[PiProcess, Json], Awaitable[Json | None] | Json | None]"
-
-COMMANDS: dict[str, Command] = {}
-"""All of them, by Pi's names."""
 
 
 class Refused(Exception):
     """The response is an error, with this text."""
 
 
+@attrs.frozen
+class Later:
+    """The data of the response is what this returns, when it does. Not begun yet: the process may be dead by then."""
+
+    work: Callable[[], Awaitable[Json | None]]
+
+
+Command: TypeAlias = "Callable[[PiProcess, Json], Json | Later | None]"
+SlowCommand: TypeAlias = "Callable[[PiProcess, Json], Awaitable[Json | None]]"
+
+COMMANDS: dict[str, Command] = {}
+"""All of them, by Pi's names."""
+
+
 def command(function: Command) -> Command:
     """Enter it in :data:`COMMANDS`, under its own name."""
     COMMANDS[function.__name__] = function
+    return function
+
+
+def slow_command(function: SlowCommand) -> SlowCommand:
+    """The same, for one that waits for something."""
+    COMMANDS[function.__name__] = lambda pi, asked: Later(lambda: function(pi, asked))
     return function
 
 
@@ -42,12 +59,12 @@ def _disposition(pi: PiProcess, what: str) -> Json | None:
 
 
 @command
-def prompt(pi: PiProcess, asked: Json) -> Awaitable[Json | None] | Json | None:
+def prompt(pi: PiProcess, asked: Json) -> Json | Later | None:
     """Begin a run, queue the message, or call the command of an extension."""
     text = asked["message"]
     name, _, arguments = text.removeprefix("/").partition(" ")
     if text.startswith("/") and name in pi.config.extensions:
-        return _call_extension(pi, name, arguments)
+        return Later(lambda: _call_extension(pi, name, arguments))
     if pi.agent.streaming:
         which = asked.get("streamingBehavior")
         if which not in ("steer", "followUp"):
@@ -85,7 +102,7 @@ def clear_queue(pi: PiProcess, _asked: Json) -> Json:
     return pi.agent.clear_queues()
 
 
-@command
+@slow_command
 async def abort(pi: PiProcess, _asked: Json) -> None:
     """End the run."""
     await pi.agent.abort()
@@ -193,7 +210,7 @@ def set_auto_compaction(pi: PiProcess, asked: Json) -> None:
 # --- sessions ---------------------------------------------------------------------------------------------
 
 
-@command
+@slow_command
 async def new_session(pi: PiProcess, _asked: Json) -> Json:
     """Begin a fresh session."""
     await pi.agent.abort()
@@ -201,7 +218,7 @@ async def new_session(pi: PiProcess, _asked: Json) -> Json:
     return {"cancelled": False}
 
 
-@command
+@slow_command
 async def switch_session(pi: PiProcess, asked: Json) -> Json:
     """Go on with a kept session."""
     found = pi.config.sessions.find(asked["sessionPath"])
@@ -222,7 +239,7 @@ def set_session_name(pi: PiProcess, asked: Json) -> None:
     pi.emit({"type": "session_info_changed", "name": name})
 
 
-@command
+@slow_command
 async def compact(pi: PiProcess, asked: Json) -> Json:
     """Replace the history by a summary of it."""
     await pi.agent.abort()
@@ -244,7 +261,7 @@ async def compact(pi: PiProcess, asked: Json) -> Json:
 # --- the shell --------------------------------------------------------------------------------------------
 
 
-@command
+@slow_command
 async def bash(pi: PiProcess, asked: Json) -> Json:
     """Run a shell command in the session."""
     session = pi.session

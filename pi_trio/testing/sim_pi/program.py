@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
-from inspect import isawaitable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -13,7 +12,7 @@ import trio
 from ..model_server import ModelRequest, Script, Turn
 from ..world import Program, System, shell
 from .agent import Agent
-from .commands import COMMANDS, Refused
+from .commands import COMMANDS, Later, Refused
 from .dialect import PI_0_87, Dialect
 from .extension import ExtensionCommand, SimTool, SimUI
 from .messages import Json, for_model, usage_of
@@ -121,13 +120,8 @@ class PiProcess:
 
     def emit(self, record: Json) -> None:
         """Write one record."""
-        if self.ended:
-            return
-        try:
+        if not self.ended:
             self.system.stdout.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        except BrokenPipeError:
-            self.ended = True
-            self.system.exit(1)
 
     async def wait_flushed(self) -> None:
         """Wait until the other side has taken in what was written, so far that there is room for more."""
@@ -265,14 +259,14 @@ class PiProcess:
         except Refused as refused:
             self._respond(asked, None, str(refused))
         else:
-            if isawaitable(data):
+            if isinstance(data, Later):
                 self.system.start_soon(self._respond_later, asked, data)
             else:
                 self._respond(asked, data)
 
-    async def _respond_later(self, asked: Json, data: Awaitable[Json | None]) -> None:
+    async def _respond_later(self, asked: Json, later: Later) -> None:
         try:
-            self._respond(asked, await data)
+            self._respond(asked, await later.work())
         except Refused as refused:
             self._respond(asked, None, str(refused))
 

@@ -44,14 +44,12 @@ class ShellCommands:
         """Run a command to its end; ``heard`` is called with each piece of its output."""
         system = self._system
         reading, writing = system.open_pipe()
-        child = system.spawn(
-            self._shell,
-            "/bin/bash",
-            "-c",
-            command,
-            fds={0: End(None, writing=False), 1: writing, 2: writing.clone()},
-            new_session=True,
-        )
+        fds = {0: End(None, writing=False), 1: writing, 2: writing.clone()}
+        try:
+            child = system.spawn(self._shell, "/bin/bash", "-c", command, fds=fds, new_session=True)
+        except OSError as error:
+            reading.close()
+            return ShellOutcome(f"spawn /bin/bash: {error.strerror}", 1, cancelled=False)
         self._running[child] = owner
         fd = 10 + child.serial
         system.adopt(fd, reading)

@@ -83,9 +83,11 @@ class Keeper:
 
     async def _sweep(self) -> None:
         """Kill whatever is left until there is nothing to wait for."""
+        told: set[int] = set()  # those that end already are told, too: who looks at a trace sees when
         while self._reap():
             for process in self._kernel.descendants(self):
-                if process.ending is None:
+                if process.serial not in told:
+                    told.add(process.serial)
                     self._kernel.send(process, "SIGKILL", "runtime" if self._kill else "keeper")
             await self._wait(None)
 

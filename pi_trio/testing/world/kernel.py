@@ -142,13 +142,19 @@ class Kernel:
             async with trio.open_nursery() as system.threads:
                 await process.wait_running()
                 if process.ending is None:
-                    process.end(ExitStatus(code=await program(system)))
+                    await self._run(process, system, program)
         assert process.ending is not None
         killed = process.ending.signal is not None
         seconds = process.exit_seconds + (process.random.uniform(*_EXIT_SECONDS) if killed else 0.0)
         if seconds:
             await trio.sleep(seconds)
         self._bury(process)
+
+    async def _run(self, process: Process, system: System, program: Program) -> None:
+        try:
+            process.end(ExitStatus(code=await program(system)))
+        except OSError as error:
+            system.crash(error)
 
     def _bury(self, process: Process) -> None:
         """Make it a zombie: what it had open is closed, its children are their keeper's."""

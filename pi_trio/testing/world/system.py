@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -30,7 +31,10 @@ class Stream(Protocol):
 
 
 class Output(Stream):
-    """A buffered stream to a descriptor, as Node.js has them: what does not fit into the pipe is kept."""
+    """A buffered stream to a descriptor, as Node.js has them: what does not fit into the pipe is kept.
+
+    When nobody reads it any more, the process exits with code 1.
+    """
 
     def __init__(self, system: System, fd: int) -> None:
         self._system = system
@@ -43,7 +47,11 @@ class Output(Stream):
     def write(self, data: bytes) -> None:
         """Write it, now or as soon as there is room."""
         if not self._kept:
-            data = data[self._system.write_nowait(self._fd, data) :]
+            try:
+                data = data[self._system.write_nowait(self._fd, data) :]
+            except BrokenPipeError:
+                self._system.exit(1)
+                return
         if data:
             self._kept += data
             if not self._draining:
@@ -162,14 +170,30 @@ class System:
         return done
 
     async def _run_thread(self, thread: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        await self.wait_running()
-        await thread(*args)
+        try:
+            await self.wait_running()
+            await thread(*args)
+        except OSError as error:
+            self.crash(error)
+
+    def crash(self, error: OSError) -> None:
+        """End, with a word on stderr: what the system refused, the program did not expect."""
+        with suppress(BrokenPipeError):
+            self.write_nowait(2, f"uncaught: {error}\n".encode())
+        self.exit(1)
 
     # --- for faults: what comes from outside of the process, and knows neither SIGSTOP nor its program -------
 
     def start_outside(self, task: Callable[[], Awaitable[object]]) -> None:
         """Start something that is not of this process, but ends with it. It may await what it likes."""
-        self.threads.start_soon(task)
+
+        async def run() -> None:
+            try:
+                await task()
+            except OSError as error:  # it did something in the process's name
+                self.crash(error)
+
+        self.threads.start_soon(run)
 
     def signal_from_outside(self, name: str) -> None:
         """Send this process a signal, as somebody at a terminal would."""

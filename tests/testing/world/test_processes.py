@@ -177,6 +177,19 @@ def test_there_is_a_limit_to_processes() -> None:
     play(main, max_processes=2)
 
 
+def test_what_a_program_did_not_expect_ends_it() -> None:
+    async def root(system: System) -> int:
+        system.spawn(sleeper, "child")
+        return 0
+
+    async def main(stage: Stage) -> None:
+        async with stage.running(root) as tree:
+            assert await tree.wait_exit() == ExitStatus(code=1)
+            assert b"unavailable" in await tree.stderr.receive_some()
+
+    play(main, max_processes=1)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_cancelled_spawn_raises_and_leaves_nothing_or_returns_a_tree(seed: int) -> None:
     async def main(stage: Stage) -> None:
