@@ -15,6 +15,7 @@ from ..concurrency import Subscription
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, Registered, StopManner
+from ..protocol import decoded
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
@@ -457,9 +458,10 @@ class Driver:
                 self._record(RecordsDelivered(trio.current_time(), name, tuple(map(_text, batch))))
 
 
-def _text(record: Any) -> str:
-    if isinstance(record, Lagged):
-        return f"lagged {record.missed}"
+def _text(item: Any) -> str:
+    if isinstance(item, Lagged):
+        return f"lagged {item.missed}"
+    record = decoded(item)
     return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if isinstance(record, dict) else "malformed"
 
 
