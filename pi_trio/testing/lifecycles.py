@@ -48,6 +48,8 @@ class LifecycleCheck:
     """... and so many faults."""
     checkpoints: int = 30
     """What is cancelled in a step is so within its first checkpoints, so many; 0 for no such cancellation."""
+    shrink: bool = True
+    """Whether a plan that fails is made smaller, which takes a while."""
     invariants: Sequence[Invariant] = tuple(INVARIANTS.values())
     """What must hold."""
 
@@ -158,7 +160,7 @@ def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
         database=None,
         deadline=None,
         derandomize=False,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, Phase.shrink] if check.shrink else [Phase.generate],
         print_blob=False,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
