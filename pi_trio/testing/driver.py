@@ -58,7 +58,7 @@ from .trace import (
     TreeOpened,
     Unsubscribed,
 )
-from .world import SimWorld
+from .world import World
 
 __all__ = ["BodyRaised", "Driver", "how_it_ended"]
 
@@ -107,7 +107,7 @@ class Driver:
     def __init__(
         self,
         plan: Plan,
-        world: SimWorld,
+        world: World,
         record: Record,
         checkpoints: Checkpoints,
         nursery: trio.Nursery,
@@ -405,9 +405,8 @@ class Driver:
 
     async def _kill(self, step: Kill) -> None:
         instance = self._instance(step.target)
-        process = None if instance is None else self._world.root_of(instance.id)
-        if process is not None:
-            self._world.signal(process, step.signal)
+        if instance is not None:
+            self._world.signal_root(instance.id, step.signal)
 
     async def _cancel(self, step: Cancel) -> None:
         if step.call < len(self._scopes):

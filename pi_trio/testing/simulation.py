@@ -14,9 +14,9 @@ from .plans import Plan
 from .schedule import Checkpoints, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
 from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
-from .world import Fault, SimWorld, open_world
+from .world import Fault, World, open_world
 
-__all__ = ["PI_PATH", "run_plan"]
+__all__ = ["PI_PATH", "drive", "run_plan"]
 
 PI_PATH = "/opt/pi/pi"
 """Where the world has its Pi."""
@@ -63,17 +63,25 @@ async def _simulate(plan: Plan, record: Record, checkpoints: Checkpoints) -> Non
         number = names.get(instance, -1)
         return [each.fault for each in plan.afflictions if (each.instance, each.incarnation) == (number, incarnation)]
 
-    async with open_world(seed=plan.seed, record=record, programs=programs, faults=faults) as world:
-        _count("before", world, record)
-        async with trio.open_nursery() as nursery:
-            driver = Driver(plan, world, record, checkpoints, nursery, names, PI_PATH)
-            await _run_runtime(plan, world, record, checkpoints, driver)
-            await driver.finish()
-        driver.read_logs()
-        _count("after", world, record)
+    async with open_world(seed=plan.seed, record=record, programs=programs, faults=faults, sweeps=plan.sweeps) as world:
+        await drive(plan, world, record, checkpoints, names)
 
 
-async def _run_runtime(plan: Plan, world: SimWorld, record: Record, checkpoints: Checkpoints, driver: Driver) -> None:
+async def drive(plan: Plan, world: World, record: Record, checkpoints: Checkpoints, names: dict[str, int]) -> None:
+    """Take the steps of a plan in a runtime on this world, simulated or real.
+
+    ``names`` gets the number of each instance in the plan, as soon as it is asked for.
+    """
+    _count("before", world, record)
+    async with trio.open_nursery() as nursery:
+        driver = Driver(plan, world, record, checkpoints, nursery, names, PI_PATH)
+        await _run_runtime(plan, world, record, checkpoints, driver)
+        await driver.finish()
+    driver.read_logs()
+    _count("after", world, record)
+
+
+async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Checkpoints, driver: Driver) -> None:
     how = "returned"
     with trio.CancelScope() as around:
         try:
@@ -113,7 +121,7 @@ async def _lose_patience(seconds: float, around: trio.CancelScope, record: Recor
     around.cancel()
 
 
-def _count(when: str, world: SimWorld, record: Record) -> None:
+def _count(when: str, world: World, record: Record) -> None:
     record(
         Counted(
             trio.current_time(),

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from pi_trio import (
+    ClientError,
     Health,
     HealthPolicy,
     Instance,
@@ -348,3 +349,39 @@ def test_grandchildren(kind: Any, holds_stdout: bool) -> None:
 
     trace = play(main, faults.Grandchild(kind, holds_stdout=holds_stdout))
     assert ExitStatus(signal="SIGKILL") in [event.status for event in trace.of(Ended)]
+
+
+# --- several ------------------------------------------------------------------------------------------------
+
+
+def test_any_two_go_together() -> None:
+    spoilers = [
+        faults.Crash(2.0),
+        faults.CrashAtRecord(4, written=0.5),
+        faults.DuplicatedResponses(),
+        faults.Flood("stdout", period=0.1),
+        faults.GarbageLines(),
+        faults.LateResponses(0.1),
+        faults.LostResponses(3),
+        faults.Mute(5),
+        faults.ResponsesOutOfOrder(),
+        faults.ResponsesWithoutId(3),
+        faults.SplitWrites(5),
+        faults.Stopped(1.0, pause=0.5),
+    ]
+
+    async def main(lab: Lab) -> None:
+        try:
+            instance = await lab.spawn(request_timeout=1.0)
+        except SpawnError:
+            return
+        for _ in range(3):
+            try:
+                await instance.client.get_state()
+            except ClientError:
+                pass
+        await instance.stop()
+
+    for one in spoilers:
+        for other in spoilers:
+            play(main, one, other, acts=False)

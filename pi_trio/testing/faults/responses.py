@@ -20,7 +20,11 @@ class DuplicatedResponses(Fault):
     every: int = 1
 
     async def run(self, system: System, program: Program, acted: Acted) -> int:
-        system.stdout = _ResponseStream(system, self.every, acted, lambda stream, line: stream.write(line * 2))
+        def repeat(stream: Stream, line: bytes) -> None:
+            stream.write(line)
+            stream.write(line)
+
+        system.stdout = _ResponseStream(system, self.every, acted, repeat)
         return await program(system)
 
 
@@ -127,4 +131,5 @@ class _SwappingStream(Filter):
 
 
 def _is_response(line: bytes) -> bool:
-    return b'"type":"response"' in line
+    # Whole: another fault may have cut it up.
+    return line.startswith(b"{") and line.endswith(b"}\n") and b'"type":"response"' in line

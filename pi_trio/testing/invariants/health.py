@@ -69,9 +69,11 @@ def _compare(life: Life, launch: Launch, policy: HealthPolicy, ready: Placed[Rea
     told = 0
     for at, health in _expected(launch, policy, ready.event.at, until):
         if health is None:
-            clear_until = at
+            clear_until = at - 2 * EPSILON
             break
         if at > until - EPSILON:
+            # The end of the watch itself, or in the same instant: whether it was told first is as it happened.
+            told += told < len(published) and published[told].event.health is health
             break
         if told == len(published):
             yield Finding(f"the probes found {name} {health} at {at:g}, and nobody was told", ready)
@@ -82,7 +84,8 @@ def _compare(life: Life, launch: Launch, policy: HealthPolicy, ready: Placed[Rea
             return
         told += 1
     for change in published[told:]:
-        if change.event.at < clear_until - EPSILON:
+        ended_it = change.event.health is Health.UNHEALTHY and change.event.at <= clear_until + EPSILON
+        if change.event.at < clear_until - EPSILON or ended_it:
             yield Finding(f"no probe had found that of {name}", ready, change)
             return
 
@@ -120,9 +123,9 @@ def _probe(launch: Launch, policy: HealthPolicy, at: float) -> _Probe:
         if abs(latency - policy.timeout) <= EPSILON or abs(latency - policy.slow_after) <= EPSILON:
             raise _Unclear
         if latency < policy.timeout:
-            ok = (answer.record or {}).get("success") is True
-            heard = _heard(launch, at, answer.read_at)
-            return _Probe(answer.read_at, latency if ok else None, heard)
+            if (answer.record or {}).get("success") is True:
+                return _Probe(answer.read_at, latency, heard=True)
+            raise _Unclear  # refused: whether anything else was heard makes no difference that matters
     return _Probe(at + policy.timeout, None, _heard(launch, at, at + policy.timeout))
 
 

@@ -72,6 +72,8 @@ class Launch:
     root: Process
     processes: list[Process] = attrs.field(factory=list)
     emptied: Placed[TreeEmptied] | None = None
+    abandoned: bool = False
+    """Whether its spawn raised all the same: the runtime was never given it, and the host ended it."""
     signals: list[Placed[ProcessSignalled]] = attrs.field(factory=list)
     written: dict[str, list[Placed[PipeWritten]]] = attrs.field(factory=lambda: defaultdict(list))
     read: dict[str, list[Placed[PipeRead]]] = attrs.field(factory=lambda: defaultdict(list))
@@ -107,6 +109,11 @@ class Launch:
     def bytes_written(self, pipe: str) -> bytes:
         """Everything that went into a pipe."""
         return b"".join(each.event.data for each in self.written[pipe])
+
+    def has_read_its_stdin(self, index: int) -> bool:
+        """Whether it has taken in, at this place in the trace, what it was sent."""
+        sent = sum(len(each.event.data) for each in self.written["stdin"] if each.index < index)
+        return sent == sum(each.event.size for each in self.read["stdin"] if each.index < index)
 
     @cached_property
     def stdin(self) -> bytes:

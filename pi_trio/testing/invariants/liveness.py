@@ -14,7 +14,7 @@ from .story import Story
 
 __all__ = ["everything_comes_right", "recovery_time"]
 
-START_SLACK = 5.0
+START_SLACK = 2.0
 """Seconds within which a Pi that nothing is wrong with is ready."""
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "nothing_is_left_behind",
     "nothing_lives_after_the_end",
     "one_incarnation_at_a_time",
+    "what_comes_out_went_in",
 ]
 
 
@@ -53,6 +54,16 @@ def nothing_is_left_behind(story: Story) -> Iterator[Finding]:
     for process in story.processes.values():
         if process.exited is None or process.exited.index > over.index:
             yield Finding("the runtime was over, and a process lived", process.spawned, over, process.exited)
+
+
+@invariant(0)
+def what_comes_out_went_in(story: Story) -> Iterator[Finding]:
+    """What the body of a runtime's scope raised comes out of it unchanged, and nothing else does."""
+    left, exited = story.left.get("runtime"), story.scope_exits.get("runtime")
+    if left is None or exited is None or exited.event.how == left.event.how:
+        return
+    if not (exited.event.how == "cancelled" and "runtime" in story.cancelled):
+        yield Finding(f"{left.event.how} went in, and {exited.event.how} came out", left, exited)
 
 
 @invariant(9)

@@ -101,6 +101,8 @@ def announced_once(story: Story) -> Iterator[Finding]:
         before: Placed[InstanceEvent] | None = None
         for each in life.published:
             event: InstanceEvent = each.event
+            if abs(event.at - story.trace.events[each.index].at) > EPSILON:
+                yield Finding(f"that was published at another time than {event.at:g}", each)
             last: InstanceEvent | None = before.event if before else None
             if isinstance(event, HealthChanged):
                 if event.health is health:
@@ -160,6 +162,8 @@ def exit_status_is_the_process_s_own(story: Story) -> Iterator[Finding]:
     for life in story.lives:
         for launch in life.launches:
             published = life.exits.get(launch.incarnation)
+            if launch.abandoned and published is None:
+                continue
             if published is None:
                 if life.terminal is not None and launch.exited is not None:
                     yield Finding(f"the end of {life.instance}/{launch.incarnation} was never published", launch.exited)
@@ -208,5 +212,5 @@ def reasons_are_true(story: Story) -> Iterator[Finding]:
             if launch is None or launch.exited is None or published is None or published.event.requested:
                 continue
             told = str(launch.exited.event.status) in each.event.reason
-            if told == launch.ended_from_here and not life.stops and life.tree is None:
+            if told == launch.ended_from_here and not life.asked_before(each.index) and life.tree is None:
                 yield Finding(f"that is not why {life.instance} is {each.event.state}", launch.exited, each)

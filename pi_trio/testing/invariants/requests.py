@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
+from ... import errors
 from ..trace import CallEnded, RequestEnded, RequestStarted
 from .invariant import Finding, invariant
 from .launch import Launch, Line
@@ -14,6 +15,7 @@ from .story import Story
 
 __all__ = [
     "calls_end",
+    "errors_are_ours",
     "errors_say_what_happened",
     "one_outcome_each",
     "outcome_before_exited",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _TAIL_BYTES = 64 * 1024
+_OURS = frozenset(name for name in errors.__all__ if issubclass(getattr(errors, name), errors.PiTrioError))
 # A run that is left early looks so often whether Pi is idle: it may find out a little late that there is none any more.
 _RUN_SECONDS = 0.02
 
@@ -151,3 +154,13 @@ def _check_error(launch: Launch, end: Placed[RequestEnded] | Placed[CallEnded]) 
         yield Finding(
             f"the error's stderr ends with {end.event.stderr_tail[-80:]!r}, not {written[-80:]!r}", exited, end
         )
+
+
+@invariant(0)
+def errors_are_ours(story: Story) -> Iterator[Finding]:
+    """What a call raises is of pi-trio's own tree of errors, or of Trio's, or what the caller's own body raised."""
+    for _, results in (*story.calls.values(), *story.requests.values()):
+        for result in results:
+            outcome = result.event.outcome
+            if outcome not in _OURS and outcome not in ("ok", "cancelled", "BodyRaised"):
+                yield Finding(f"{outcome} is nothing that a caller can expect", result)

@@ -38,6 +38,8 @@ def sigkill_comes_last(story: Story) -> Iterator[Finding]:
         if life.spec is None:
             continue
         for launch in life.launches:
+            if launch.abandoned:
+                continue  # what nobody was given has nothing to finish
             for kill in _first(launch, "SIGKILL"):
                 if not _is_forced(life, kill.index):
                     yield from _killed_early(life.spec, launch, kill)
@@ -79,12 +81,12 @@ def _terminated_early(
     if life.tree is not None or _ended_for_its_health(life, launch):
         return  # its tree, or its health, may have asked for less patience
     name = f"{life.instance}/{launch.incarnation}"
-    eof = launch.closed.get("stdin")
-    if eof is None or eof.index > term.index:
+    eof, given = launch.closed.get("stdin"), term.event.at - asked[0].event.at
+    if given < spec.drain_timeout - EPSILON:
+        yield Finding(f"{name} got {given:g} s of its drain time of {spec.drain_timeout:g} s", asked[0], eof, term)
+    # EOF stands behind what is queued for it: a process that does not read its stdin never comes to it.
+    elif given > EPSILON and (eof is None or eof.index > term.index) and launch.has_read_its_stdin(term.index):
         yield Finding(f"{name} was stopped politely, and got SIGTERM without EOF before it", asked[0], term)
-    elif term.event.at - eof.event.at < spec.drain_timeout - EPSILON:
-        given = term.event.at - eof.event.at
-        yield Finding(f"{name} got {given:g} s of its drain time of {spec.drain_timeout:g} s", eof, term)
 
 
 def _ended_for_its_health(life: Life, launch: Launch) -> bool:
@@ -100,7 +102,9 @@ def _ended_for_its_health(life: Life, launch: Launch) -> bool:
 def sigcont_follows_sigterm(story: Story) -> Iterator[Finding]:
     """SIGTERM is followed by SIGCONT at once: a stopped process would never see the first."""
     for launch in story.launches:
-        continued = [each for each in launch.signals if (each.event.signal, each.event.sender) == ("SIGCONT", "runtime")]
+        continued = [
+            each for each in launch.signals if (each.event.signal, each.event.sender) == ("SIGCONT", "runtime")
+        ]
         for term in launch.sent("SIGTERM"):
             if term.event.fate == "acted":
                 continue  # that was its end
@@ -117,10 +121,20 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
         for stop in life.stops:
             if life.terminal is not None and life.terminal.index < stop.index:
                 continue
-            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life)
+            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life) + _still_spawning(life, stop)
             ended = life.terminal.event.at if life.terminal else None
             if (ended is None and story.end_at > due) or (ended is not None and ended > due + EPSILON):
                 yield Finding(f"{life.instance} was not over at {due:g}, when it had to be", stop, life.terminal)
+
+
+def _still_spawning(life: Life, stop: Placed[StopAsked]) -> float:
+    """How much longer a spawn took that was under way: a system need not let itself be interrupted in it."""
+    seconds = 0.0
+    for launch in life.launches:
+        given = [each.event.at for each in (*launch.written["stdin"], *launch.signals) if each.event.at]
+        if launch.root.spawned.event.at <= stop.event.at and given:
+            seconds = max(seconds, min(given) - stop.event.at)
+    return seconds
 
 
 def _dying(life: Life) -> float:

@@ -138,6 +138,8 @@ class Story:
     def _take_spawn_failed(self, index: int, event: SpawnFailed) -> None:
         life = self._life_of(event.instance, index)
         life.failed_spawns.append((_next_incarnation(life), Placed(index, event)))
+        if (event.instance, event.incarnation) in self._launches:
+            self._launches[event.instance, event.incarnation].abandoned = True
 
     def _take_exited(self, index: int, event: ProcessExited) -> None:
         self.processes[event.process].exited = Placed(index, event)

@@ -45,6 +45,9 @@ class Plan:
     """Which Pi the simulated one is like."""
     max_instances: int = 64
     max_starting: int = 4
+    sweeps: bool = True
+    """Whether what is left of a tree is killed as soon as its root has ended, as by the keeper host, or when the runtime
+    says so, as by the direct host."""
 
     def __repr__(self) -> str:
         return as_code(self)
@@ -64,9 +67,10 @@ _SNIPPET = """\
 from pi_trio import *
 from pi_trio.abc import *
 from pi_trio.lifecycle import *
-from pi_trio.testing import *
 from pi_trio.testing.faults import *
+from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.plans import *
+from pi_trio.testing.simulation import run_plan
 
 plan = {plan}
 for violation in check_trace(run_plan(plan)):

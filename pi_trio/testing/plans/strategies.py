@@ -252,4 +252,5 @@ def plans(
         pi=st.sampled_from(("0.87.1", "1.5.2")),
         max_instances=st.sampled_from((64, 64, 3)),
         max_starting=st.sampled_from((4, 1)),
+        sweeps=st.booleans(),
     )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Agent"]
 
 # Seconds until the model's first word, and from one piece to the next: somewhere in these ranges.
-_FIRST_WORD = (0.001, 0.02)
-_NEXT_PIECE = (0.0, 0.002)
+_FIRST_WORD = (0.001, 0.1)
+_NEXT_PIECE = (0.0001, 0.01)
 
 _ABORTED = "Request was aborted"
 _ABORTED_BEFORE = "This operation was aborted"
@@ -46,6 +46,7 @@ class Agent:
         self.steering_mode = self.follow_up_mode = "one-at-a-time"
         self.auto_retry = True
         self._aborted = False
+        self._retrying = False
         self._interruptible: trio.CancelScope | None = None
         self._settled = trio.Event()
         self._settled.set()
@@ -79,6 +80,11 @@ class Agent:
             self._pi.shells.kill("tool")
             await self._pi.system.wait_for(self._settled)
 
+    def abort_retry(self) -> None:
+        """Do not try again, if it is about to."""
+        if self._retrying and self._interruptible is not None:
+            self._interruptible.cancel()
+
     def _tell_queues(self) -> None:
         self._pi.emit({"type": "queue_update", "steering": self.steering, "followUp": self.follow_up})
 
@@ -88,17 +94,21 @@ class Agent:
         pi = self._pi
         attempt = 0
         prompts = [messages.user(text, images, pi.timestamp())]
+        given_up: str | None = None
         while True:
             answer = await self._attempt(prompts, attempt)
-            if answer["stopReason"] != "error" or not self._may_retry(answer, attempt):
+            if answer["stopReason"] != "error":
+                break
+            if not self._may_retry(answer, attempt):
+                given_up = answer["errorMessage"] if attempt else None
                 break
             attempt += 1
-            await self._wait_to_retry(answer, attempt)
+            if not await self._wait_to_retry(answer, attempt):
+                given_up = "Retry cancelled"
+                break
             prompts = []
-        if attempt and answer["stopReason"] == "error":
-            pi.emit(
-                {"type": "auto_retry_end", "success": False, "attempt": attempt, "finalError": answer["errorMessage"]}
-            )
+        if given_up is not None:
+            pi.emit({"type": "auto_retry_end", "success": False, "attempt": attempt, "finalError": given_up})
         self.streaming = False
         pi.emit({"type": "agent_settled", **({"aborted": self._aborted} if pi.dialect.tells_aborted else {})})
         self._settled.set()
@@ -107,7 +117,8 @@ class Agent:
         temporary = _TEMPORARY.search(str(answer.get("errorMessage"))) is not None
         return self.auto_retry and not self._aborted and temporary and attempt < self._pi.config.max_retries
 
-    async def _wait_to_retry(self, answer: Json, attempt: int) -> None:
+    async def _wait_to_retry(self, answer: Json, attempt: int) -> bool:
+        """Take back the failed answer, and wait; whether to try again."""
         pi = self._pi
         delay = pi.config.retry_delay * 2 ** (attempt - 1)
         pi.emit(
@@ -121,7 +132,10 @@ class Agent:
         )
         pi.emit({"type": "entry_appended", "entry": pi.context_edit()})
         pi.session.messages.remove(answer)
-        await self._unless_aborted(lambda: pi.system.sleep(delay))
+        self._retrying = True
+        waited = await self._unless_aborted(lambda: pi.system.sleep(delay))
+        self._retrying = False
+        return waited
 
     async def _attempt(self, prompts: Sequence[Json], attempt: int) -> Json:
         """One low-level run: turns, until the model wants no tool and nothing is queued."""
@@ -189,7 +203,9 @@ class Agent:
         async def stream() -> None:
             nonlocal turn, started
             turn = await pi.ask_model(messages.for_model(pi.session.messages))
-            await pi.system.sleep(pi.system.random.uniform(*_FIRST_WORD) + turn.delay)
+            await pi.system.take(_FIRST_WORD)
+            if turn.delay:
+                await pi.system.sleep(turn.delay)
             if turn.status == 200:
                 started = True
                 pi.emit({"type": "message_start", "message": answer})

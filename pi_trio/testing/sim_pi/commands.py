@@ -202,6 +202,12 @@ def set_auto_retry(pi: PiProcess, asked: Json) -> None:
 
 
 @command
+def abort_retry(pi: PiProcess, _asked: Json) -> None:
+    """Give up a failed answer that is about to be asked for again."""
+    pi.agent.abort_retry()
+
+
+@command
 def set_auto_compaction(pi: PiProcess, asked: Json) -> None:
     """Compact a full context, or do not. The simulated one is never full."""
     pi.auto_compaction = asked["enabled"]

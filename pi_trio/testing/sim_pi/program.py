@@ -22,11 +22,11 @@ from .tools import Tools
 
 __all__ = ["PiProcess", "SimPi", "echo"]
 
-# Seconds, somewhere in these ranges; those of the real Pi on a quiet machine (a cold start takes 0.26 s).
-_LOADING = (0.1, 0.2)
-_STARTING = (0.05, 0.12)
-_THINKING = (0.0001, 0.001)
-_LEAVING = (0.01, 0.02)
+# Seconds, somewhere in these ranges; around those of the real Pi on a quiet machine (a cold start takes 0.26 s).
+_LOADING = (0.1, 0.3)
+_STARTING = (0.05, 0.2)
+_THINKING = (0.0001, 0.1)
+_LEAVING = (0.005, 0.05)
 
 _CONTEXT_WINDOW = 128_000
 # Pi's own `compaction.keepRecentTokens`; it takes four characters for a token.
@@ -194,12 +194,12 @@ class PiProcess:
     async def run(self) -> int:
         """From the start to a closed stdin; signals end it otherwise."""
         system = self.system
-        await system.sleep(system.random.uniform(*_LOADING))  # Node.js: signals end it by themselves
+        await system.take(_LOADING)  # Node.js: signals end it by themselves
         system.ignore_signal("SIGPIPE")
         if not self._configure():
             await system.write(2, f"No session found matching '{self._options.get('--session')}'\n".encode())
             return 1
-        await system.sleep(system.random.uniform(*_STARTING))
+        await system.take(_STARTING)
         system.on_signal("SIGTERM", lambda _: self._end_by_signal("SIGTERM", 143))
         system.on_signal("SIGHUP", lambda _: self._end_by_signal("SIGHUP", 129))
         await self._read_commands()
@@ -299,7 +299,7 @@ class PiProcess:
             for name in ("SIGTERM", "SIGHUP"):
                 self.system.on_signal(name, None)
         self.shells.kill()
-        await self.system.sleep(self.system.random.uniform(*_LEAVING))
+        await self.system.take(_LEAVING)
         if flush:
             await self.wait_flushed()
 

@@ -27,6 +27,8 @@ class Trace:
     """What happened, in order. Two runs of one plan have equal traces, in whatever process, on whatever Python."""
 
     events: tuple[TraceEvent, ...]
+    lateness: float = 0.0
+    """How many seconds late a task may run that is due: nothing on virtual time, something on a busy machine."""
 
     def __repr__(self) -> str:
         return f"<Trace {len(self.events)} events {self.digest()[:12]}>"
@@ -61,9 +63,9 @@ class Recorder:
         """Take down nothing more: what comes now is not what the trace is of."""
         self._length = len(self._events)
 
-    def trace(self) -> Trace:
+    def trace(self, *, lateness: float = 0.0) -> Trace:
         """What was taken down so far, or until :meth:`end`."""
-        return Trace(tuple(self._events[: self._length]))
+        return Trace(tuple(self._events[: self._length]), lateness)
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .host import Fault, SimTree, SimWorld, open_world
+from .host import Fault, FaultsFor, SimTree, SimWorld, World, open_world
 from .kernel import Kernel, Program
 from .pipe import PIPE_BYTES, End
 from .process import Process, Tag
@@ -15,6 +15,7 @@ __all__ = [
     "PROGRAMS",
     "End",
     "Fault",
+    "FaultsFor",
     "Kernel",
     "Output",
     "Process",
@@ -24,6 +25,7 @@ __all__ = [
     "Stream",
     "System",
     "Tag",
+    "World",
     "open_world",
     "shell",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,15 +16,16 @@ from ...concurrency import open_service_nursery
 from ..trace import FaultActed, PipeName, Record, SpawnFailed
 from .keeper import Keeper
 from .kernel import Kernel, Program
+from .moments import moment
 from .pipe import End, Pipe, PipeLog, SimReceivePipe, SimSendPipe
 from .process import Process, Tag
 from .programs import PROGRAMS
 from .system import System
 
-__all__ = ["Fault", "SimTree", "SimWorld", "open_world"]
+__all__ = ["Fault", "FaultsFor", "SimTree", "SimWorld", "World", "open_world"]
 
 # What a fork and an exec take, in seconds.
-_SPAWN_SECONDS = (0.001, 0.006)
+_SPAWN_SECONDS = (0.001, 0.05)
 
 _INSTANCE_VARIABLE = "PI_TRIO_INSTANCE"
 
@@ -54,6 +56,25 @@ FaultsFor = Callable[[str, int], Sequence[Fault]]
 """Given an instance and the number of its incarnation, what goes wrong with that one."""
 
 
+class World(ProcessHost):
+    """A host whose processes a plan can reach: the simulated world, or a real system that is recorded."""
+
+    faults: FaultsFor
+    """What goes wrong with the incarnations that are started from now on."""
+
+    @property
+    @abstractmethod
+    def open_ends(self) -> int:
+        """How many ends of pipes the runtime has open."""
+
+    @abstractmethod
+    def signal_root(self, instance: str, name: str) -> None:
+        """Send a signal to the root of an instance's youngest tree, as somebody at a terminal would.
+
+        Nothing happens when there is none, or it was reaped.
+        """
+
+
 class SimTree(ProcessTree):
     """A process tree of the world; see :class:`pi_trio.abc.ProcessTree`."""
 
@@ -69,8 +90,8 @@ class SimTree(ProcessTree):
             return found
 
         self._stdin = SimSendPipe(pipes["stdin"], log("stdin"), writing=True)
-        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), writing=False)
-        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), writing=False)
+        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), world.random)
+        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), world.random)
 
     def __repr__(self) -> str:
         return f"<SimTree pid={self._root.pid} {self._keeper!r}>"
@@ -142,7 +163,7 @@ class SimTree(ProcessTree):
         self._world.forget(self)
 
 
-class SimWorld(ProcessHost):
+class SimWorld(World):
     """A small operating system on virtual time. Made by :func:`open_world`.
 
     ``folders`` are the folders there are, ``None`` for any.
@@ -190,10 +211,11 @@ class SimWorld(ProcessHost):
                 return tree.root
         return None
 
-    def signal(self, process: Process, name: str) -> None:
-        """Send a signal as somebody at a terminal would, to a process that has not been reaped."""
-        if not process.reaped:
-            self.kernel.send(process, name, "fault")
+    def signal_root(self, instance: str, name: str) -> None:
+        """See :meth:`World.signal_root`."""
+        root = self.root_of(instance)
+        if root is not None and not root.reaped:
+            self.kernel.send(root, name, "fault")
 
     def misused(self, tag: Tag, what: str) -> None:
         """The runtime did what a real system would not forgive."""
@@ -226,7 +248,7 @@ class SimWorld(ProcessHost):
             self.misused(tag, "a process was asked for when the world was closed")
             raise trio.ClosedResourceError("this world was closed")
         faults = self.faults(tag.instance, tag.incarnation)
-        seconds = self.random.uniform(*_SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
+        seconds = moment(self.random, _SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
         cancelled = self.random.choice(("before", "behind", "ended"))
         if cancelled == "before":
             await trio.sleep(seconds)

@@ -9,12 +9,13 @@ import trio
 from ...abc import ExitStatus
 from ..trace import TreeEmptied
 from .kernel import Kernel
+from .moments import moment
 from .process import Process, Tag
 
 __all__ = ["Keeper"]
 
 # What it takes until a keeper has noticed something, and until the runtime has read what it says of it.
-_NOTICE_SECONDS = (0.0001, 0.001)
+_NOTICE_SECONDS = (0.0001, 0.02)
 
 
 class Keeper:
@@ -67,6 +68,7 @@ class Keeper:
         while self._reap() and not self._sweeps and not self._kill:
             await self._wait(None)
         await self._sweep()
+        await self._notice()
         self._kernel.record(TreeEmptied(trio.current_time(), self._tag.instance, self._tag.incarnation))
         self.empty.set()
 
@@ -98,10 +100,13 @@ class Keeper:
                 await self._news.wait()
             if scope.cancelled_caught:
                 return True
-        if self._random.random() < 0.5:
-            await trio.sleep(self._random.uniform(*_NOTICE_SECONDS))
+        await self._notice()
         self._news = trio.Event()
         return False
+
+    async def _notice(self) -> None:
+        if self._random.random() < 0.5:
+            await trio.sleep(moment(self._random, _NOTICE_SECONDS))
 
     def _reap(self) -> bool:
         """Take leave of every child that has ended. Whether there are others."""

@@ -21,6 +21,7 @@ from ..trace import (
     SignalFate,
     SignalSender,
 )
+from .moments import moment
 from .pipe import End
 from .process import Parent, Process, Tag
 from .system import System
@@ -36,7 +37,7 @@ _FIRST_PID = 100
 _DEFAULT_PATH = "/bin:/usr/bin"
 
 # What the kernel needs to take a killed process apart, in seconds: never nothing, so that nobody can count on it.
-_EXIT_SECONDS = (0.0001, 0.002)
+_EXIT_SECONDS = (0.0001, 0.02)
 
 
 class Kernel:
@@ -145,7 +146,7 @@ class Kernel:
                     await self._run(process, system, program)
         assert process.ending is not None
         killed = process.ending.signal is not None
-        seconds = process.exit_seconds + (process.random.uniform(*_EXIT_SECONDS) if killed else 0.0)
+        seconds = process.exit_seconds + (moment(process.random, _EXIT_SECONDS) if killed else 0.0)
         if seconds:
             await trio.sleep(seconds)
         self._bury(process)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 
 import trio
 
 from ...abc import ReceivePipe, SendPipe
 from ..trace import Misuse, PipeClosed, PipeName, PipeOpened, PipeRead, PipeWritten, Record
+from .moments import moment
 
 __all__ = ["PIPE_BYTES", "End", "Pipe", "PipeLog", "SimReceivePipe", "SimSendPipe"]
 
@@ -16,6 +18,10 @@ PIPE_BYTES = 65536
 
 # PIPE_BUF of Linux: as much is written whole or not at all, and poll(2) says "writable" when it would fit.
 _ATOMIC_BYTES = 4096
+
+# How often, and by how many seconds, a reader is late.
+_LATE = 0.1
+_LATE_SECONDS = (0.0001, 0.02)
 
 
 class PipeLog:
@@ -217,7 +223,11 @@ class SimSendPipe(_HostEnd, SendPipe):
 
 
 class SimReceivePipe(_HostEnd, ReceivePipe):
-    """The runtime's reading end of a simulated pipe."""
+    """The runtime's reading end of a simulated pipe. Now and then its reader is late: the runtime has much to do."""
+
+    def __init__(self, pipe: Pipe, log: PipeLog, rng: random.Random) -> None:
+        super().__init__(pipe, log, writing=False)
+        self._random = rng
 
     _interrupted = False
 
@@ -231,6 +241,8 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
                 await trio.lowlevel.checkpoint()
             while not (self._closed or self._interrupted or self._pipe.readable):
                 await self._pipe.wait_readable()
+            if self._random.random() < _LATE:
+                await trio.sleep(moment(self._random, _LATE_SECONDS))
         finally:
             self._waiting = False
         self._check_open()

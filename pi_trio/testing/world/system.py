@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from ...abc import ExitStatus
+from .moments import moment
 from .pipe import End, Pipe
 from .process import Process
 from .signals import IGNORE, Handler
@@ -132,10 +133,14 @@ class System:
         await trio.sleep(seconds)
         await self.wait_running()
 
+    async def take(self, seconds: tuple[float, float]) -> None:
+        """Take a moment somewhere in this range; see :func:`~pi_trio.testing.world.moments.moment`."""
+        await self.sleep(moment(self.random, seconds))
+
     async def linger(self, seconds: tuple[float, float]) -> None:
-        """Take a moment somewhere in this range; every other time none, which is no checkpoint either."""
+        """The same, but every other time none, which is no checkpoint either."""
         if self.random.random() < 0.5:
-            await self.sleep(self.random.uniform(*seconds))
+            await self.take(seconds)
 
     async def wait_for(self, event: trio.Event) -> None:
         """Wait for something that another thread of this process does."""

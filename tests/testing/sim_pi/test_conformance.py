@@ -58,9 +58,7 @@ class SimLab(Lab):
         return await self.runtime.spawn(attrs.evolve(self.base, **changes))
 
     def signal(self, instance: Instance, name: str) -> None:
-        root = self.world.root_of(instance.id)
-        assert root is not None
-        self.world.signal(root, name)
+        self.world.signal_root(instance.id, name)
 
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():
