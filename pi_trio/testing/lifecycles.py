@@ -15,6 +15,7 @@ from ..lifecycle import Registered
 from .invariants import INVARIANTS, Invariant, Violation, check_trace
 from .plans import Plan
 from .plans.strategies import endings, faults, plans, specs, steps
+from .plans.themes import themes
 from .simulation import run_plan
 from .trace import Published, Trace
 from .world import Fault
@@ -56,7 +57,7 @@ class LifecycleCheck:
     def plans(self) -> st.SearchStrategy[Plan]:
         """The plans that it runs."""
         own = None if self.specs is None else st.sampled_from([simulated(spec) for spec in self.specs])
-        return plans(
+        everything = plans(
             specs=specs() if own is None else own,
             steps=steps(checkpoints=self.checkpoints),
             endings=endings(checkpoints=3 * self.checkpoints),
@@ -65,6 +66,9 @@ class LifecycleCheck:
             max_steps=self.max_steps,
             max_faults=self.max_faults,
         )
+        if self.faults is None:
+            return everything
+        return st.one_of(everything, everything, themes(own, checkpoints=self.checkpoints))
 
 
 @attrs.frozen
