@@ -70,6 +70,7 @@ def themes(specs: _Specs | None = None, *, checkpoints: int = 30) -> st.SearchSt
 
 _RESTARTS = restart_policies(
     types=(RestartType.PERMANENT, RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.TEMPORARY),
+    intensity=(1, 2, 3, 8, 8),
     base=(0.1, 0.1, 1.0),
     cap=(0.15, 2.0, 30.0),
     jitter=(0.0, 0.2, 1.0),
@@ -101,11 +102,9 @@ def _plans(
     )
 
 
-def _row(fault: st.SearchStrategy[Fault], most: int) -> st.SearchStrategy[tuple[Affliction, ...]]:
-    """One incarnation behind the other of the first instance, each with such a fault."""
-    return st.lists(fault, min_size=1, max_size=most).map(
-        lambda faults: tuple(Affliction(each, 0, number) for number, each in enumerate(faults, 1))
-    )
+def _in_a_row(faults: list[Fault]) -> tuple[Affliction, ...]:
+    """One incarnation behind the other of the first instance has one of them."""
+    return tuple(Affliction(fault, 0, number) for number, fault in enumerate(faults, 1))
 
 
 def _each(fault: st.SearchStrategy[Fault], instances: int) -> st.SearchStrategy[tuple[Affliction, ...]]:
@@ -126,22 +125,27 @@ def _advance(*seconds: float) -> st.SearchStrategy[Step]:
 _CRASHES = st.one_of(
     st.builds(f.Crash, st.sampled_from((0.3, 0.7, 2.0, 4.0)), _EXITS, _LAST_WORDS),
     st.builds(f.Crash, st.sampled_from((0.3, 0.7)), _EXITS),
-    st.builds(f.CrashAtRecord, st.sampled_from((1, 2, 5)), _EXITS, st.sampled_from((0.0, 0.5, 1.0))),
+    st.builds(f.CrashAtRecord, st.sampled_from((2, 5)), _EXITS, st.sampled_from((0.0, 0.5, 1.0))),
+)
+_BAD_STARTS = st.one_of(
+    st.builds(f.HangingStart), st.builds(f.CrashAtRecord, st.just(1), _EXITS), st.builds(f.BadSpawn)
 )
 
 
 def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
     """One instance crashes again and again, and there is time to see what becomes of it."""
     following = st.one_of(
-        _advance(0.1, 1.0, 3.0, 10.0, 30.0),
+        _advance(1.0, 3.0, 10.0, 30.0),
         _advance(3.0, 10.0),
         st.builds(Request, timeout=st.sampled_from((0.3, 5.0, None))),
         st.builds(Prompt),
         st.builds(Stop, wait=_BOOL),
         st.builds(Kill),
     )
-    waited = _then(Spawn(), Advance(5.0), following=following, most=5)
-    return _plans(specs, _row(st.one_of(_CRASHES, st.builds(f.HangingStart)), 6), waited)
+    steps = _then(Spawn(), Advance(5.0), following=following, most=5)
+    following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), max_size=7)
+    faults = st.builds(lambda first, rest: [first, *rest], _CRASHES, following_faults)
+    return _plans(specs, faults.map(_in_a_row), steps)
 
 
 _STUBBORN = st.one_of(
