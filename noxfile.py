@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
@@ -46,9 +48,29 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def compat(session: nox.Session) -> None:
-    """The tests on every Python that is supported."""
+    """The tests on every Python that is supported; and one plan has one trace on all of them."""
     install(session)
     session.run("pytest", *session.posargs)
+    compare_traces(session)
+
+
+def compare_traces(session: nox.Session) -> None:
+    """One plan has one trace, on whatever Python: those of this commit are compared with each other."""
+    digests = session.run("python", "-m", "tests.testing.digests", silent=True)
+    commit = session.run("git", "rev-parse", "HEAD", silent=True, external=True)
+    seen = Path(session.cache_dir) / "digests" / str(commit).strip()
+    seen.mkdir(parents=True, exist_ok=True)
+    (seen / str(session.python)).write_text(str(digests))
+    for path in seen.iterdir():
+        if path.read_text() != digests:
+            session.error(f"Python {session.python} and {path.name} have different traces of one plan")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Simulated lifecycles for as long as there is time: ``nox -s soak -- --seconds 600``."""
+    install(session)
+    session.run("python", "-m", "tests.testing.soak", *session.posargs)
 
 
 @nox.session

@@ -16,6 +16,7 @@ import trio
 from ..errors import RestartIntensityExceeded, SpecError
 from ..launch import InstanceSpec
 from ..lifecycle import (
+    TERMINAL,
     GiveUp,
     InstanceState,
     Restart,
@@ -69,6 +70,7 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         self._children: list[tuple[Supervisor, Instance]] = []
         self._starts: tuple[float, ...] = ()
         self._rising: set[Supervisor] = set()  # down, and to be started again
+        self._leaving: set[Supervisor] = set()  # going down with others, for good
         self._news = trio.Event()
         self.failure: RestartIntensityExceeded | None = None
         """Why the tree was given up, if it was."""
@@ -135,6 +137,7 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             if child is fallen or child.state in _DOWN_FOR_GOOD or child.state is InstanceState.BACKING_OFF:
                 continue
             if child.spec.restart.type is RestartType.TEMPORARY:
+                self._leaving.add(child)
                 child.request_stop(StopManner.PROMPT, why)
             else:
                 self._rising.add(child)
@@ -155,6 +158,8 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             return False  # its stop is on the way
         if self.strategy is Strategy.ONE_FOR_ONE:
             return True
+        if self._leaving:
+            return False
         before = True
         for child, _ in self._children:
             if child is supervisor:
@@ -167,6 +172,8 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         """A child is in another state."""
         if supervisor.state is InstanceState.RUNNING or supervisor.state in _DOWN_FOR_GOOD:
             self._rising.discard(supervisor)
+        if supervisor.state in TERMINAL:
+            self._leaving.discard(supervisor)
         self._announce()
 
     def _announce(self) -> None:

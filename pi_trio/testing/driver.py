@@ -14,7 +14,7 @@ from ..client import EventStream, Lagged
 from ..concurrency import Subscription
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
-from ..lifecycle import InstanceEvent, Registered, StopManner
+from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
 from ..protocol import decoded
 from ..registry import EventFeed
 from ..runtime import Runtime
@@ -67,6 +67,9 @@ _NEVER_BEHIND = 1 << 40
 _PATIENCE = 20.0
 # A run that ends early looks so often whether its Pi is idle yet; it may have to find out that there is none.
 _RUN_SECONDS = 0.02
+# How often it is looked whether everything has come right.
+_LOOK_SECONDS = 1.0
+_TARGETS = frozenset({InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED})
 # How many times everybody has had a turn when all that was to follow from the end of a runtime has followed.
 _TURNS = 100
 
@@ -161,12 +164,18 @@ class Driver:
             raise left
 
     async def _come_to_rest(self) -> None:
-        if self._plan.ending.settle:
-            self._world.faults = lambda *_: ()
-            self._record(FaultsOff(trio.current_time()))
-            family = max((len(step.specs) for step in self._plan.steps if isinstance(step, OpenTree)), default=1)
-            slowest = max((recovery_time(spec) for spec in self._plan.specs), default=0.0)
-            await trio.sleep(slowest * family + 0.001)
+        """No fault acts any more: wait until everything has come right, or had the time for it."""
+        if not self._plan.ending.settle:
+            return
+        self._world.faults = lambda *_: ()
+        self._record(FaultsOff(trio.current_time()))
+        family = max((len(step.specs) for step in self._plan.steps if isinstance(step, OpenTree)), default=1)
+        slowest = max((recovery_time(spec) for spec in self._plan.specs), default=0.0)
+        deadline = trio.current_time() + slowest * family + 0.001
+        while (now := trio.current_time()) < deadline:
+            await trio.sleep(min(_LOOK_SECONDS, deadline - now))
+            if all(instance.state in _TARGETS for instance in self._runtime.list()):
+                break
 
     async def _leave(self, around: trio.CancelScope) -> None:
         how = self._plan.ending.how
@@ -363,7 +372,7 @@ class Driver:
             return
         self._requests += 1
         number, mark = self._requests, f"<q{self._requests}>"
-        params = {"mark": mark, **({"command": f"echo {mark}"} if step.command == "bash" else {})}
+        params = {"mark": mark, **({"command": f"sleep 0.2; echo '{mark}'"} if step.command == "bash" else {})}
 
         async def request() -> None:
             self._record(RequestStarted(trio.current_time(), number, instance.id, step.command, mark, step.timeout))

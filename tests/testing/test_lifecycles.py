@@ -14,10 +14,10 @@ import pytest
 import trio
 import trio._core._run as trio_run
 
-from pi_trio import InstanceSpec, InstanceState, RestartPolicy, RestartType
+from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, RestartType, Strategy
 from pi_trio.lifecycle import Exited, Ready, StateChanged
 from pi_trio.supervisor import Supervisor
-from pi_trio.testing.faults import HangingStart, SplitWrites
+from pi_trio.testing.faults import HangingStart, IgnoredSigterm, SplitWrites
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, LifecycleFailure, LifecycleReport, check_lifecycles, simulated
 from pi_trio.testing.plans import (
@@ -61,6 +61,15 @@ FOUND: dict[str, Plan] = {
     # A request (or run, or exec) that waited for a Pi that had not been ready yet was not told of its end.
     "the end before the start": Plan(
         specs=(attrs.evolve(SPEC, health=None),), steps=(Spawn(wait=False), Spawn(), Kill(), Prompt(), Spawn())
+    ),
+    # A child was started again while a temporary one, which had to go down with it, still lived.
+    "a temporary child that takes its time": Plan(
+        specs=(
+            attrs.evolve(SPEC, restart=RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=0.0))),
+            attrs.evolve(SPEC, restart=RestartPolicy(type=RestartType.TEMPORARY), grace_timeout=1.0),
+        ),
+        afflictions=(Affliction(IgnoredSigterm(), instance=1),),
+        steps=(OpenTree((0, 1, 0), Strategy.REST_FOR_ONE), Kill(), Advance(5.0)),
     ),
 }
 

@@ -212,5 +212,20 @@ def reasons_are_true(story: Story) -> Iterator[Finding]:
             if launch is None or launch.exited is None or published is None or published.event.requested:
                 continue
             told = str(launch.exited.event.status) in each.event.reason
+            if _given_up_as_it_ended(life, launch, each.event.at):
+                continue
             if told == launch.ended_from_here and not life.asked_before(each.index) and life.tree is None:
                 yield Finding(f"that is not why {life.instance} is {each.event.state}", launch.exited, each)
+
+
+def _given_up_as_it_ended(life: Life, launch: Launch, published_at: float) -> bool:
+    """Whether its time was up, or its health, between its end and the moment that this was known."""
+    assert launch.exited is not None
+    moments = [each.event.at for each in life.published if _is_unhealthy(each.event)]
+    if life.spec is not None and launch.written["stdin"]:
+        moments.append(launch.written["stdin"][0].event.at + life.spec.start_timeout)
+    return any(launch.exited.event.at - EPSILON <= moment <= published_at + EPSILON for moment in moments)
+
+
+def _is_unhealthy(event: InstanceEvent) -> bool:
+    return isinstance(event, HealthChanged) and event.health is Health.UNHEALTHY

@@ -159,8 +159,9 @@ def _check_error(launch: Launch, end: Placed[RequestEnded] | Placed[CallEnded]) 
 @invariant(0)
 def errors_are_ours(story: Story) -> Iterator[Finding]:
     """What a call raises is of pi-trio's own tree of errors, or of Trio's, or what the caller's own body raised."""
-    for _, results in (*story.calls.values(), *story.requests.values()):
-        for result in results:
-            outcome = result.event.outcome
-            if outcome not in _OURS and outcome not in ("ok", "cancelled", "BodyRaised"):
-                yield Finding(f"{outcome} is nothing that a caller can expect", result)
+    ends: list[Placed[CallEnded] | Placed[RequestEnded]] = []
+    ends += [result for _, results in story.calls.values() for result in results]
+    ends += [result for _, results in story.requests.values() for result in results]
+    for end in ends:
+        if end.event.outcome not in _OURS and end.event.outcome not in ("ok", "cancelled", "BodyRaised"):
+            yield Finding(f"{end.event.outcome} is nothing that a caller can expect", end)

@@ -123,14 +123,19 @@ def restarts_keep_to_the_budget(story: Story) -> Iterator[Finding]:
             scheduled
             for life in story.lives
             if life.tree == scope
-            for scheduled in _scheduled(life)
-            if _by_itself(life.launch_of(scheduled.event.incarnation))
+            for backing, scheduled in zip(_backing_off(life), _scheduled(life), strict=False)
+            if _by_itself(life.launch_of(scheduled.event.incarnation)) and not _taken_down(backing)
         ]
         yield from _too_many(sorted(own, key=lambda each: each.index), tree.intensity, tree.period, scope)
 
 
 def _by_itself(launch: Launch | None) -> bool:
     return launch is not None and launch.exited is not None and not launch.ended_from_here
+
+
+def _taken_down(backing: Placed[StateChanged]) -> bool:
+    """Whether another child took it with it: it may have ended by itself in the same instant."""
+    return backing.event.reason.startswith("goes down with")
 
 
 def _too_many(

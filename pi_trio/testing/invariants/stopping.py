@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...launch import InstanceSpec
 from ...lifecycle import Health, HealthChanged, InstanceState, Ready, RestartScheduled, StateChanged, StopManner
-from ..trace import ProcessSignalled, StopAsked
+from ..trace import PipeOpened, ProcessSignalled, StopAsked
 from .invariant import Finding, invariant
 from .launch import Launch
 from .life import Life
@@ -121,20 +121,23 @@ def a_stop_ends_in_time(story: Story) -> Iterator[Finding]:
         for stop in life.stops:
             if life.terminal is not None and life.terminal.index < stop.index:
                 continue
-            due = stop.event.at + _bound(life.spec, stop.event) + STOP_SLACK + _dying(life) + _still_spawning(life, stop)
+            due = (
+                stop.event.at
+                + _bound(life.spec, stop.event)
+                + STOP_SLACK
+                + _dying(life)
+                + _still_spawning(story, life, stop)
+            )
             ended = life.terminal.event.at if life.terminal else None
             if (ended is None and story.end_at > due) or (ended is not None and ended > due + EPSILON):
                 yield Finding(f"{life.instance} was not over at {due:g}, when it had to be", stop, life.terminal)
 
 
-def _still_spawning(life: Life, stop: Placed[StopAsked]) -> float:
+def _still_spawning(story: Story, life: Life, stop: Placed[StopAsked]) -> float:
     """How much longer a spawn took that was under way: a system need not let itself be interrupted in it."""
-    seconds = 0.0
-    for launch in life.launches:
-        given = [each.event.at for each in (*launch.written["stdin"], *launch.signals) if each.event.at]
-        if launch.root.spawned.event.at <= stop.event.at and given:
-            seconds = max(seconds, min(given) - stop.event.at)
-    return seconds
+    handed_over = [each.event for each in story.all(PipeOpened) if each.event.instance == life.instance]
+    under_way = {launch.number for launch in life.launches if launch.root.spawned.event.at <= stop.event.at}
+    return max([0.0, *(each.at - stop.event.at for each in handed_over if each.incarnation in under_way)])
 
 
 def _dying(life: Life) -> float:
@@ -186,6 +189,17 @@ def nothing_starts_after_a_stop(story: Story) -> Iterator[Finding]:
             # A spawn that was under way may come to its end in the same instant: it is ended then.
             if spawned.index > stop.index and spawned.event.at > stop.event.at + EPSILON:
                 yield Finding(f"{life.instance} had been asked to stop", stop, spawned)
+        yield from _backoff_goes_on(story, life, stop)
+
+
+def _backoff_goes_on(story: Story, life: Life, stop: Placed[StopAsked]) -> Iterator[Finding]:
+    before = [each for each in life.states if each.index < stop.index]
+    if not before or before[-1].event.state is not InstanceState.BACKING_OFF:
+        return
+    following = next((each for each in life.states if each.index > stop.index), None)
+    at = story.end_at if following is None else following.event.at
+    if at > stop.event.at + EPSILON + story.trace.lateness:
+        yield Finding(f"the backoff of {life.instance} went on", before[-1], stop, following)
 
 
 def _is_start(event: object) -> bool:

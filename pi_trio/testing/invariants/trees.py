@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ...lifecycle import InstanceState, RestartType, StateChanged
+from ...lifecycle import InstanceState, StateChanged
 from ...supervisor import Strategy
 from ..trace import TreeOpened
 from .invariant import Finding, invariant
@@ -70,14 +70,9 @@ def children_restart_together(story: Story) -> Iterator[Finding]:
                     if other.state_at(spawned.index) not in (_S.RUNNING, _S.STOPPING, *TERMINAL_STATES):
                         yield Finding(f"{other.instance} did not stand yet", spawned, *_last(other, spawned.index))
                 for other in children[place + 1 :]:
-                    if any(each.lives_at(spawned.index) for each in other.launches) and not _on_its_own(other):
+                    if any(each.lives_at(spawned.index) for each in other.launches):
                         yield Finding(f"{other.instance} was not down yet", spawned, *_last(other, spawned.index))
 
 
 def _last(life: Life, index: int) -> list[Placed[StateChanged]]:
     return [Placed(each.index, each.event) for each in life.states if each.index < index][-1:]
-
-
-def _on_its_own(life: Life) -> bool:
-    """A temporary child is not started again with the others: nobody waits for its end."""
-    return life.spec is not None and life.spec.restart.type is RestartType.TEMPORARY

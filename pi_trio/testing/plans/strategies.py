@@ -46,8 +46,8 @@ def _cancel_at(checkpoints: int) -> st.SearchStrategy[int | None]:
 
 def restart_policies(
     *,
-    types: Sequence[RestartType] = tuple(RestartType),
-    intensity: Sequence[int] = (0, 1, 2, 5),
+    types: Sequence[RestartType] = (RestartType.PERMANENT, RestartType.TRANSIENT, *RestartType),
+    intensity: Sequence[int] = (0, 1, 2, 5, 5),
     period: Sequence[float] = (1.0, 5.0, 30.0),
     base: Sequence[float] = (0.0, 0.1, 1.0),
     cap: Sequence[float] = (0.15, 2.0),
@@ -162,6 +162,35 @@ def steps(*, checkpoints: int = 30) -> st.SearchStrategy[Step]:
     )
 
 
+def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
+    """Steps that belong together: an instance is hit while it is busy, or again while it comes back."""
+    moment = st.builds(Advance, seconds=st.sampled_from((0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0)))
+
+    def against(target: int) -> st.SearchStrategy[tuple[Step, ...]]:
+        busy: st.SearchStrategy[Step] = st.sampled_from(
+            (
+                Exec(target=target, seconds=5.0),
+                Request(target=target, timeout=5.0),
+                Request(target=target, command="bash", timeout=None),
+                Prompt(target=target, tool=True),
+            )
+        )
+        blow: st.SearchStrategy[Step] = st.one_of(
+            st.builds(Kill, target=st.just(target), signal=st.sampled_from(("SIGKILL", "SIGKILL", *_SIGNALS))),
+            st.builds(Kill, target=st.just(target)),
+            st.builds(Stop, target=st.just(target), force=_BOOL),
+        )
+        return st.one_of(
+            st.tuples(busy, moment, blow),
+            st.tuples(busy, busy, moment, blow),
+            st.tuples(blow, moment, st.one_of(blow, busy)),
+            st.tuples(blow, moment, blow, moment, blow, moment),
+            st.tuples(busy, blow, moment, busy, blow),
+        )
+
+    return _TARGETS.flatmap(against)
+
+
 def faults() -> st.SearchStrategy[Fault]:
     """Single faults, each class of :mod:`pi_trio.testing.faults` among them."""
     seconds = st.sampled_from((0.0, 0.05, 0.4, 2.0))
@@ -201,6 +230,18 @@ def faults() -> st.SearchStrategy[Fault]:
     )
 
 
+def crash_loops() -> st.SearchStrategy[tuple[Affliction, ...]]:
+    """One instance whose processes crash, each some time after its start: most of them are ready by then."""
+    crash = st.builds(
+        f.Crash, seconds=st.sampled_from((0.31, 0.63, 0.63, 1.07, 1.07, 4.3)), how=st.sampled_from((0, 1, 1, "SIGKILL"))
+    )
+
+    def loop(instance: int, crashes: list[Fault]) -> tuple[Affliction, ...]:
+        return tuple(Affliction(crash, instance, number) for number, crash in enumerate(crashes, 1))
+
+    return st.builds(loop, st.sampled_from((0, 0, 1)), st.lists(crash, min_size=1, max_size=7))
+
+
 def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
     """Ways to leave the runtime's scope."""
     return st.builds(
@@ -212,15 +253,22 @@ def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
     )
 
 
-def _together(spawns: list[Spawn], following: list[Step]) -> tuple[Step, ...]:
-    """All are asked for at once, and the last is waited for."""
-    return (*spawns[:-1], *(attrs.evolve(spawn, wait=True) for spawn in spawns[-1:]), *following)
+def _alone(step: Step) -> tuple[Step, ...]:
+    return (step,)
+
+
+def _together(spawns: list[Spawn], following: list[tuple[Step, ...]], rest: float) -> tuple[Step, ...]:
+    """All are asked for at once, and the last is waited for; in the end there is some time for what was begun."""
+    behind = [step for steps in following for step in steps]
+    last = [attrs.evolve(spawn, wait=True) for spawn in spawns[-1:]]
+    return (*spawns[:-1], *last, *behind, *([Advance(rest)] if rest else []))
 
 
 def plans(
     *,
     specs: st.SearchStrategy[InstanceSpec] = specs(),  # noqa: B008 - a strategy is a value
     steps: st.SearchStrategy[Step] = steps(),  # noqa: B008
+    sequences: st.SearchStrategy[tuple[Step, ...]] = sequences(),  # noqa: B008
     endings: st.SearchStrategy[Ending] = endings(),  # noqa: B008
     faults: st.SearchStrategy[Fault] | None = faults(),  # noqa: B008
     max_spawns: int = 6,
@@ -228,26 +276,32 @@ def plans(
     max_faults: int = 4,
 ) -> st.SearchStrategy[Plan]:
     """Whole plans: a few instances at once, at most ``max_steps`` steps, and faults among the first incarnations."""
-    afflictions: st.SearchStrategy[tuple[Affliction, ...]] = (
-        st.just(())
-        if faults is None
-        else st.lists(
-            st.builds(
-                Affliction,
-                fault=faults,
-                instance=st.sampled_from((0, 0, 1, 2, 3)),
-                incarnation=st.sampled_from((1, 1, 2, 3)),
-            ),
-            max_size=max_faults,
-        ).map(tuple)
-    )
+    afflictions: st.SearchStrategy[tuple[Affliction, ...]] = st.just(())
+    if faults is not None:
+        single = st.builds(
+            Affliction,
+            fault=faults,
+            instance=st.sampled_from((0, 0, 1, 2, 3)),
+            incarnation=st.sampled_from((1, 1, 2, 3)),
+        )
+        afflictions = st.builds(
+            lambda some, loop: (*some, *loop),
+            st.lists(single, max_size=max_faults),
+            st.one_of(st.just(()), crash_loops()),
+        )
     spawns = st.lists(st.builds(Spawn, spec=_TARGETS, wait=st.just(False)), min_size=1, max_size=max_spawns)
+    some = st.one_of(steps.map(_alone), sequences)
     return st.builds(
         Plan,
         seed=st.integers(0, 2**32 - 1),
         specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
         afflictions=afflictions,
-        steps=st.builds(_together, spawns, st.lists(steps, max_size=max_steps)),
+        steps=st.builds(
+            _together,
+            spawns,
+            st.one_of(st.lists(some, max_size=1), st.lists(some, min_size=min(2, max_steps), max_size=max_steps)),
+            st.sampled_from((0.0, 0.3, 3.0, 10.0)),
+        ),
         ending=endings,
         pi=st.sampled_from(("0.87.1", "1.5.2")),
         max_instances=st.sampled_from((64, 64, 3)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .config import SimPi, echo
 from .dialect import PI_0_87, PI_1_5, Dialect
 from .extension import ExtensionCommand, SimTool, SimUI
-from .program import SimPi, echo
 
 __all__ = ["PI_0_87", "PI_1_5", "Dialect", "ExtensionCommand", "SimPi", "SimTool", "SimUI", "echo"]

@@ -5,25 +5,24 @@ The order of the events is that of the recordings in ``tests/fixtures``.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from ..model_server import Turn
 from . import messages
 from .messages import Json
+from .stream import AnswerStream
 
 if TYPE_CHECKING:
     from .program import PiProcess
 
 __all__ = ["Agent"]
 
-# Seconds until the model's first word, and from one piece to the next: somewhere in these ranges.
+# Seconds until the model's first word: somewhere in this range.
 _FIRST_WORD = (0.001, 0.1)
-_NEXT_PIECE = (0.0001, 0.01)
 
 _ABORTED = "Request was aborted"
 _ABORTED_BEFORE = "This operation was aborted"
@@ -209,7 +208,7 @@ class Agent:
             if turn.status == 200:
                 started = True
                 pi.emit({"type": "message_start", "message": answer})
-                await _Stream(pi, answer, turn).run()
+                await AnswerStream(pi, answer, turn).run()
 
         too_late = self._aborted
         heard_out = await self._unless_aborted(stream)
@@ -276,70 +275,3 @@ class Agent:
             results.append(messages.tool_result(call, result, is_error=is_error, timestamp=pi.timestamp()))
             self._complete(results[-1], new)
         return results
-
-
-class _Stream:
-    """The pieces of one answer, as they come."""
-
-    def __init__(self, pi: PiProcess, answer: Json, turn: Turn) -> None:
-        self._pi = pi
-        self._answer = answer
-        self._content: list[Json] = answer["content"]
-        self._turn = turn
-        self._usage = messages.no_usage()
-
-    async def run(self) -> None:
-        """Until the answer is there, or is cut off. An abort shows in what has been streamed so far."""
-        turn = self._turn
-        try:
-            if turn.thinking:
-                await self._block({"type": "thinking", "thinking": ""}, "thinking", [turn.thinking])
-            pieces = turn.pieces
-            if pieces:
-                await self._block(
-                    {"type": "text", "text": ""}, "text", pieces[: len(pieces) // 2 if turn.cut_off else None]
-                )
-            if turn.cut_off:
-                return
-            await self._tool_calls()
-            self._usage = messages.usage_of(turn)
-        finally:
-            if not self._pi.ended:
-                self._close_blocks()
-
-    def _update(self, **step: Any) -> None:
-        self._pi.emit({"type": "message_update", "usage": self._usage, "assistantMessageEvent": step})
-
-    async def _block(self, block: Json, kind: str, pieces: Sequence[str]) -> None:
-        index = len(self._content)
-        self._content.append(block)
-        self._update(type=f"{kind}_start", contentIndex=index)
-        for piece in pieces:
-            block[kind] += piece
-            self._update(type=f"{kind}_delta", contentIndex=index, delta=piece)
-            await self._pause()
-
-    async def _tool_calls(self) -> None:
-        for number, use in enumerate(self._turn.tools):
-            call = messages.tool_call(use.id or f"call_{self._pi.model_calls - 1}_{number}", use)
-            index = len(self._content)
-            self._content.append(call)
-            self._update(type="toolcall_start", contentIndex=index, id=call["id"], toolName=call["name"])
-            self._update(type="toolcall_delta", contentIndex=index, delta=json.dumps(call["arguments"]))
-            await self._pause()
-
-    async def _pause(self) -> None:
-        pi = self._pi
-        if self._turn.chunk_delay:
-            await pi.system.sleep(self._turn.chunk_delay)
-        else:
-            await pi.system.linger(_NEXT_PIECE)
-        await pi.wait_flushed()
-
-    def _close_blocks(self) -> None:
-        for index, block in enumerate(self._content):
-            if block["type"] == "toolCall":
-                self._update(type="toolcall_end", contentIndex=index, toolCall=block)
-            else:
-                kind = block["type"]
-                self._update(type=f"{kind}_end", contentIndex=index, content=block[kind])

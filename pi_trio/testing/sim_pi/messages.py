@@ -7,7 +7,18 @@ from typing import Any, TypeAlias
 
 from ..model_server import ToolUse, Turn
 
-__all__ = ["Json", "add_usage", "assistant", "for_model", "no_usage", "text_of", "tool_result", "usage_of", "user"]
+__all__ = [
+    "Json",
+    "add_usage",
+    "assistant",
+    "for_model",
+    "model_record",
+    "no_usage",
+    "text_of",
+    "tool_result",
+    "usage_of",
+    "user",
+]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -93,3 +104,23 @@ def for_model(messages: Sequence[Json]) -> tuple[Json, ...]:
         for message in messages
         if message["role"] in roles
     )
+
+
+_CONTEXT_WINDOW = 128_000
+
+
+def model_record(provider: str, id_: str) -> Json:
+    """A model as Pi tells of it."""
+    prices = {"input": 1, "output": 2, "cacheRead": 0, "cacheWrite": 0}
+    return {
+        "id": id_,
+        "name": f"{id_} (scripted)",
+        "api": "openai-completions",
+        "provider": provider,
+        "baseUrl": "http://model.invalid/v1",
+        "reasoning": False,
+        "input": ["text", "image"],
+        "cost": prices,
+        "contextWindow": _CONTEXT_WINDOW,
+        "maxTokens": 16_384,
+    }

@@ -2,97 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import orjson
 import trio
 
-from ..model_server import ModelRequest, Script, Turn
-from ..world import Program, System, shell
+from ..model_server import Turn
+from ..world import System
 from .agent import Agent
 from .commands import COMMANDS, Later, Refused
-from .dialect import PI_0_87, Dialect
-from .extension import ExtensionCommand, SimTool, SimUI
-from .messages import Json, for_model, usage_of
-from .session import Session, SessionStore
+from .extension import SimUI
+from .messages import Json, for_model, model_record, usage_of
+from .session import Session
 from .shell_tool import ShellCommands
 from .tools import Tools
 
-__all__ = ["PiProcess", "SimPi", "echo"]
+if TYPE_CHECKING:
+    from .config import SimPi
+
+__all__ = ["PiProcess"]
 
 # Seconds, somewhere in these ranges; around those of the real Pi on a quiet machine (a cold start takes 0.26 s).
 _LOADING = (0.1, 0.3)
 _STARTING = (0.05, 0.2)
 _THINKING = (0.0001, 0.1)
 _LEAVING = (0.005, 0.05)
-
-_CONTEXT_WINDOW = 128_000
-# Pi's own `compaction.keepRecentTokens`; it takes four characters for a token.
-_KEPT_TOKENS = 20_000
-
-
-def echo(request: ModelRequest) -> Turn:
-    """A model that repeats what it is asked."""
-    return Turn(f"You said: {request.prompt}")
-
-
-def _model(provider: str, id_: str) -> Json:
-    prices = {"input": 1, "output": 2, "cacheRead": 0, "cacheWrite": 0}
-    return {
-        "id": id_,
-        "name": f"{id_} (scripted)",
-        "api": "openai-completions",
-        "provider": provider,
-        "baseUrl": "http://model.invalid/v1",
-        "reasoning": False,
-        "input": ["text", "image"],
-        "cost": prices,
-        "contextWindow": _CONTEXT_WINDOW,
-        "maxTokens": 16_384,
-    }
-
-
-@attrs.define(eq=False, kw_only=True)
-class SimPi:
-    """A Pi to be installed in a world: ``open_world(programs={"/pi": SimPi(), ...})``. Called, it runs."""
-
-    dialect: Dialect = PI_0_87
-    script: Script = echo
-    """What the model says: as for :func:`pi_trio.testing.open_model_server`, but nothing real may be awaited."""
-    sessions: SessionStore = attrs.field(factory=SessionStore)
-    """The session files, which outlive each process."""
-    models: tuple[tuple[str, str], ...] = (("scripted", "scripted-1"), ("scripted", "scripted-2"))
-    """The models it knows, by provider and id; the first is the one it uses unless it is told another."""
-    extensions: Mapping[str, ExtensionCommand] = attrs.field(factory=dict)
-    """Commands, by name."""
-    tools: Mapping[str, SimTool] = attrs.field(factory=dict)
-    """Tools beside ``bash``, by name."""
-    shell: Program = shell
-    """What runs shell commands."""
-    max_retries: int = 2
-    retry_delay: float = 0.01
-    """Seconds before the first retry; twice as long before the second, and so on."""
-    kept_tokens: int = _KEPT_TOKENS
-    """How much of a conversation a compaction leaves as it is."""
-    asked: int = attrs.field(default=0, init=False)
-    """How many requests the model has had, from all processes."""
-
-    async def __call__(self, system: System) -> int:
-        """Run it as a process."""
-        return await PiProcess(self, system).run()
-
-    async def answer(self, model: str, conversation: Iterable[Json]) -> Turn:
-        """What the scripted model says next."""
-        request = ModelRequest(number=self.asked, model=model, messages=tuple(conversation), headers={}, body={})
-        self.asked += 1
-        if callable(self.script):
-            turn = self.script(request)
-            return turn if isinstance(turn, Turn) else await turn
-        if request.number < len(self.script):
-            return self.script[request.number]
-        return Turn(f"The script has {len(self.script)} turns, and this is request {self.asked}.", status=400)
 
 
 class PiProcess:
@@ -102,7 +37,7 @@ class PiProcess:
         self.config = config
         self.system = system
         self.dialect = config.dialect
-        self.models = [_model(provider, id_) for provider, id_ in config.models]
+        self.models = [model_record(provider, id_) for provider, id_ in config.models]
         self.model = self.models[0]
         self.thinking = "off"
         self.auto_compaction = True
@@ -212,7 +147,7 @@ class PiProcess:
         name: str = options.get("--model") or self.model["id"]
         known = [model for model in self.models if (model["provider"], model["id"]) == (provider, name)]
         if not known:
-            known = [_model(provider, name)]
+            known = [model_record(provider, name)]
             self.models += known
         self.model = known[0]
         self.thinking = options.get("--thinking", "off")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from .host import Fault, FaultsFor, SimTree, SimWorld, World, open_world
+from .fault import Fault, FaultsFor
+from .host import SimWorld, open_world
 from .kernel import Kernel, Program
+from .output import Output, Stream
 from .pipe import PIPE_BYTES, End
 from .process import Process, Tag
 from .programs import PROGRAMS
 from .shell import shell
-from .system import Output, Stream, System
+from .system import System
+from .tree import SimTree
+from .world import World
 
 __all__ = [
     "PIPE_BYTES",

@@ -5,162 +5,31 @@ from __future__ import annotations
 import errno
 import os
 import random
-from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
-from ...abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, ReceivePipe, SendPipe, Signal
+from ...abc import ProcessCommand, ProcessTree
 from ...concurrency import open_service_nursery
 from ..trace import FaultActed, PipeName, Record, SpawnFailed
+from .fault import Fault, FaultsFor
 from .keeper import Keeper
 from .kernel import Kernel, Program
 from .moments import moment
-from .pipe import End, Pipe, PipeLog, SimReceivePipe, SimSendPipe
+from .pipe import End, Pipe, PipeLog
 from .process import Process, Tag
 from .programs import PROGRAMS
 from .system import System
+from .tree import SimTree
+from .world import World
 
-__all__ = ["Fault", "FaultsFor", "SimTree", "SimWorld", "World", "open_world"]
+__all__ = ["SimWorld", "open_world"]
 
 # What a fork and an exec take, in seconds.
 _SPAWN_SECONDS = (0.001, 0.05)
 
 _INSTANCE_VARIABLE = "PI_TRIO_INSTANCE"
-
-
-class Fault:
-    """Something that goes wrong with a process. Faults are frozen values: see :mod:`pi_trio.testing.faults`.
-
-    A new one is a class that overrides one of the three methods.
-    """
-
-    def delay_spawn(self) -> float:
-        """How many seconds longer the spawn takes."""
-        return 0.0
-
-    def check_spawn(self) -> None:
-        """Called when the process would be started; an :class:`OSError` from here is what the spawn raises."""
-
-    async def run(self, system: System, program: Program, acted: Callable[[], None]) -> int:
-        """Run the program, and spoil it; call ``acted`` when that is done. Returns the exit code.
-
-        What ``program`` is may have been spoilt by another fault already: they are put around each other.
-        """
-        del acted
-        return await program(system)
-
-
-FaultsFor = Callable[[str, int], Sequence[Fault]]
-"""Given an instance and the number of its incarnation, what goes wrong with that one."""
-
-
-class World(ProcessHost):
-    """A host whose processes a plan can reach: the simulated world, or a real system that is recorded."""
-
-    faults: FaultsFor
-    """What goes wrong with the incarnations that are started from now on."""
-
-    @property
-    @abstractmethod
-    def open_ends(self) -> int:
-        """How many ends of pipes the runtime has open."""
-
-    @abstractmethod
-    def signal_root(self, instance: str, name: str) -> None:
-        """Send a signal to the root of an instance's youngest tree, as somebody at a terminal would.
-
-        Nothing happens when there is none, or it was reaped.
-        """
-
-
-class SimTree(ProcessTree):
-    """A process tree of the world; see :class:`pi_trio.abc.ProcessTree`."""
-
-    def __init__(self, world: SimWorld, root: Process, keeper: Keeper, pipes: Mapping[PipeName, Pipe]) -> None:
-        self._world = world
-        self._root = root
-        self._keeper = keeper
-        self._closed = False
-
-        def log(name: PipeName) -> PipeLog:
-            found = pipes[name].log
-            assert found is not None
-            return found
-
-        self._stdin = SimSendPipe(pipes["stdin"], log("stdin"), writing=True)
-        self._stdout = SimReceivePipe(pipes["stdout"], log("stdout"), world.random)
-        self._stderr = SimReceivePipe(pipes["stderr"], log("stderr"), world.random)
-
-    def __repr__(self) -> str:
-        return f"<SimTree pid={self._root.pid} {self._keeper!r}>"
-
-    @property
-    def pid(self) -> int:
-        """The process id of the root."""
-        return self._root.pid
-
-    @property
-    def stdin(self) -> SendPipe:
-        """What the process reads from."""
-        return self._stdin
-
-    @property
-    def stdout(self) -> ReceivePipe:
-        """What the process writes to."""
-        return self._stdout
-
-    @property
-    def stderr(self) -> ReceivePipe:
-        """What the process complains to."""
-        return self._stderr
-
-    @property
-    def root(self) -> Process:
-        """The root process."""
-        return self._root
-
-    @property
-    def open_ends(self) -> int:
-        """How many ends of pipes the runtime has not closed."""
-        return self._stdin.is_open + self._stdout.is_open + self._stderr.is_open
-
-    @property
-    def closed(self) -> bool:
-        """Whether the runtime has closed it."""
-        return self._closed
-
-    def send_signal(self, signal: Signal) -> None:
-        """Send a signal to the root, unless it was reaped."""
-        if not self._root.reaped:
-            self._world.kernel.send(self._root, signal.value, "runtime")
-
-    def kill_tree(self) -> None:
-        """SIGKILL to everything, a moment later; its keeper does not rest until that is done."""
-        self._keeper.ask_kill()
-
-    async def wait_exit(self) -> ExitStatus:
-        """Wait for the root to end."""
-        await self._keeper.exited.wait()
-        assert self._keeper.status is not None
-        return self._keeper.status
-
-    async def wait_empty(self) -> None:
-        """Wait until nothing is left."""
-        await self._keeper.empty.wait()
-
-    def close(self) -> None:
-        """Close the pipes; what is left of the tree, its keeper ends."""
-        if self._closed:
-            return
-        self._closed = True
-        for pipe in (self._stdin, self._stdout, self._stderr):
-            pipe.close()
-        if not self._keeper.empty.is_set():
-            self._world.misused(self._root.tag, "the tree was closed before it was empty")
-            self._keeper.hang_up()
-        self._world.forget(self)
 
 
 class SimWorld(World):
@@ -252,7 +121,7 @@ class SimWorld(World):
         cancelled = self.random.choice(("before", "behind", "ended"))
         if cancelled == "before":
             await trio.sleep(seconds)
-            return self._start(command, tag, faults)
+            return self._start(command, tag, faults).hand_over()
         await trio.lowlevel.checkpoint()
         tree = self._start(command, tag, faults)
         try:
@@ -264,7 +133,7 @@ class SimWorld(World):
                 await tree.wait_empty()
                 tree.close()
             raise
-        return tree
+        return tree.hand_over()
 
     def _start(self, command: ProcessCommand, tag: Tag, faults: Sequence[Fault]) -> SimTree:
         """Start the root, and its keeper. No checkpoint."""

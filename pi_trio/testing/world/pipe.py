@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 
 import trio
 
-from ...abc import ReceivePipe, SendPipe
 from ..trace import Misuse, PipeClosed, PipeName, PipeOpened, PipeRead, PipeWritten, Record
-from .moments import moment
 
-__all__ = ["PIPE_BYTES", "End", "Pipe", "PipeLog", "SimReceivePipe", "SimSendPipe"]
+__all__ = ["PIPE_BYTES", "End", "Pipe", "PipeLog"]
 
 PIPE_BYTES = 65536
 """The capacity of a Linux pipe."""
 
 # PIPE_BUF of Linux: as much is written whole or not at all, and poll(2) says "writable" when it would fit.
 _ATOMIC_BYTES = 4096
-
-# How often, and by how many seconds, a reader is late.
-_LATE = 0.1
-_LATE_SECONDS = (0.0001, 0.02)
 
 
 class PipeLog:
@@ -158,98 +151,3 @@ class End:
         else:
             self.pipe.readers -= 1
         self.pipe.wake_all()
-
-
-class _HostEnd:
-    """The runtime's end. One task may wait on it at a time."""
-
-    def __init__(self, pipe: Pipe, log: PipeLog, *, writing: bool) -> None:
-        self._pipe = pipe
-        self._log = log
-        self._end = End(pipe, writing=writing)
-        self._closed = False
-        self._waiting = False
-        log.opened()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._log.name} {'closed' if self._closed else 'open'}>"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not been closed."""
-        return not self._closed
-
-    def close(self) -> None:
-        """Idempotent; wakes whoever waits on it."""
-        if not self._closed:
-            self._closed = True
-            self._log.closed()
-            self._end.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this end of the pipe was closed")
-
-    def _begin_wait(self) -> None:
-        if self._waiting:
-            self._log.misused("two tasks wait on one end of a pipe")
-            raise trio.BusyResourceError("another task waits on this end of the pipe")
-        self._waiting = True
-
-
-class SimSendPipe(_HostEnd, SendPipe):
-    """The runtime's writing end of a simulated pipe."""
-
-    def write_nowait(self, data: bytes | memoryview) -> int:
-        """See :meth:`pi_trio.abc.SendPipe.write_nowait`."""
-        self._check_open()
-        try:
-            return self._pipe.write(data, None)
-        except BrokenPipeError as error:
-            raise trio.BrokenResourceError("nobody reads the other end of the pipe") from error
-
-    async def wait_writable(self) -> None:
-        """See :meth:`pi_trio.abc.SendPipe.wait_writable`."""
-        self._check_open()
-        self._begin_wait()
-        try:
-            if self._pipe.writable:
-                await trio.lowlevel.checkpoint()
-            while not self._closed and not self._pipe.writable:
-                await self._pipe.wait_writable()
-        finally:
-            self._waiting = False
-        self._check_open()
-
-
-class SimReceivePipe(_HostEnd, ReceivePipe):
-    """The runtime's reading end of a simulated pipe. Now and then its reader is late: the runtime has much to do."""
-
-    def __init__(self, pipe: Pipe, log: PipeLog, rng: random.Random) -> None:
-        super().__init__(pipe, log, writing=False)
-        self._random = rng
-
-    _interrupted = False
-
-    async def receive_some(self) -> bytes | None:
-        """See :meth:`pi_trio.abc.ReceivePipe.receive_some`."""
-        self._check_open()
-        self._begin_wait()
-        self._interrupted = False
-        try:
-            if self._pipe.readable:
-                await trio.lowlevel.checkpoint()
-            while not (self._closed or self._interrupted or self._pipe.readable):
-                await self._pipe.wait_readable()
-            if self._random.random() < _LATE:
-                await trio.sleep(moment(self._random, _LATE_SECONDS))
-        finally:
-            self._waiting = False
-        self._check_open()
-        return self._pipe.read(None) if self._pipe.readable else None
-
-    def interrupt(self) -> None:
-        """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""
-        if self._waiting:
-            self._interrupted = True
-            self._pipe.wake_all()
