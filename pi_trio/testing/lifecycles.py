@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ..launch import InstanceSpec
 from ..lifecycle import Registered
+from ..supervisor import Strategy
 from .invariants import INVARIANTS, Invariant, Violation, check_trace
 from .plans import Plan
 from .plans.strategies import endings, faults, plans, specs, steps
@@ -41,6 +42,8 @@ class LifecycleCheck:
     models, folders and the environment does not matter here. By default many different ones are drawn."""
     faults: st.SearchStrategy[Fault] | None = attrs.field(factory=faults)
     """What may go wrong with the simulated Pis; ``None`` for nothing."""
+    strategies: Sequence[Strategy] = tuple(Strategy)
+    """Of the supervision trees."""
     max_spawns: int = 6
     """At most so many instances are asked for at the beginning of a plan ..."""
     max_steps: int = 10
@@ -59,7 +62,7 @@ class LifecycleCheck:
         own = None if self.specs is None else st.sampled_from([simulated(spec) for spec in self.specs])
         everything = plans(
             specs=specs() if own is None else own,
-            steps=steps(checkpoints=self.checkpoints),
+            steps=steps(checkpoints=self.checkpoints, strategies=self.strategies),
             endings=endings(checkpoints=3 * self.checkpoints),
             faults=self.faults,
             max_spawns=self.max_spawns,
@@ -68,7 +71,7 @@ class LifecycleCheck:
         )
         if self.faults is None:
             return everything
-        return st.one_of(everything, everything, themes(own, checkpoints=self.checkpoints))
+        return st.one_of(everything, everything, themes(own, checkpoints=self.checkpoints, strategies=self.strategies))
 
 
 @attrs.frozen

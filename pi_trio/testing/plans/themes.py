@@ -6,6 +6,7 @@ ignores SIGTERM none of the grace period when nobody stops it. Here what belongs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -53,7 +54,9 @@ _EXITS = st.sampled_from((0, 1, "SIGKILL"))
 _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
 
 
-def themes(specs: _Specs | None = None, *, checkpoints: int = 30) -> st.SearchStrategy[Plan]:
+def themes(
+    specs: _Specs | None = None, *, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)
+) -> st.SearchStrategy[Plan]:
     """Plans about restarts, stops, health, supervision trees, requests, readers, and many starts at once.
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
@@ -62,7 +65,7 @@ def themes(specs: _Specs | None = None, *, checkpoints: int = 30) -> st.SearchSt
         _restarts(_or(specs, restart=_RESTARTS, health=st.none())),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         _health(_or(specs, restart=_RESTARTS, health=health_policies())),
-        _trees(_or(specs, restart=_RESTARTS, health=st.none())),
+        _trees(_or(specs, restart=_RESTARTS, health=st.none()), strategies),
         _requests(_or(specs, restart=_RESTARTS)),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
@@ -202,7 +205,7 @@ def _on_the_first(faults: list[Fault]) -> tuple[Affliction, ...]:
     return tuple(Affliction(fault) for fault in faults)
 
 
-def _trees(specs: _Specs) -> st.SearchStrategy[Plan]:
+def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Plan]:
     """A supervision tree whose children fall."""
     child = st.integers(0, 3)
     following = st.one_of(
@@ -216,7 +219,7 @@ def _trees(specs: _Specs) -> st.SearchStrategy[Plan]:
     opened = st.builds(
         OpenTree,
         st.lists(_FEW, min_size=2, max_size=4).map(tuple),
-        st.sampled_from(Strategy),
+        st.sampled_from(strategies),
         st.sampled_from((0, 1, 3, 10)),
         st.sampled_from((1.0, 10.0)),
         wait=_BOOL,

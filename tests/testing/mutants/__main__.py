@@ -8,7 +8,7 @@ import sys
 
 import attrs
 
-from . import MUTANTS
+from .catalogue import MUTANTS
 from .running import Verdict, run_mutants
 
 

@@ -72,9 +72,11 @@ MUTANTS = (
         "events-before-a-response-lost",
         "events that come in one piece with a response behind them are dropped",
         (
-            "                    if events:  # what came before it is there when its caller goes on\n"
-            "                        self._events.publish(events)\n"
-            "                        events = []\n",
+            (
+                "                    if events:  # what came before it is there when its caller goes on\n"
+                "                        self._events.publish(events)\n"
+                "                        events = []\n"
+            ),
             "                    events = []\n",
         ),
     ),
@@ -147,9 +149,11 @@ MUTANTS = (
         "a response goes to whoever asked first for the same thing",
         (
             "        pending = self._pending.pop(id_, None) if type(id_) is str else None\n",
-            "        pending = next((p for p in self._pending.values() if p.command == record.get('command')), None)\n"
-            "        if pending is not None:\n"
-            "            del self._pending[pending.id]\n",
+            (
+                "        pending = next((p for p in self._pending.values() if p.command == record.get('command')), None)\n"
+                "        if pending is not None:\n"
+                "            del self._pending[pending.id]\n"
+            ),
         ),
     ),
     _of(

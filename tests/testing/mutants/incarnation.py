@@ -27,8 +27,10 @@ MUTANTS = (
         "slot-leaked-on-failure",
         "a spawn that fails does not give back its place among those that are starting",
         (
-            "        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too\n"
-            "            starts.release_on_behalf_of(self)",
+            (
+                "        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too\n"
+                "            starts.release_on_behalf_of(self)"
+            ),
             "        finally:\n            if self._ready:\n                starts.release_on_behalf_of(self)",
         ),
     ),
@@ -76,10 +78,12 @@ MUTANTS = (
         "a Pi that was too slow to answer counts as ready, with what the one before said",
         (
             "            state = await self._client.probe(timeout=self._spec.start_timeout)\n",
-            "            try:\n"
-            "                state = await self._client.probe(timeout=self._spec.start_timeout / 4)\n"
-            "            except RequestTimeout:\n"
-            '                state = State("s", False, {})  # type: ignore[call-arg]\n',
+            (
+                "            try:\n"
+                "                state = await self._client.probe(timeout=self._spec.start_timeout / 4)\n"
+                "            except RequestTimeout:\n"
+                '                state = State("s", False, {})  # type: ignore[call-arg]\n'
+            ),
         ),
     ),
     _of(

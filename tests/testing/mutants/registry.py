@@ -73,8 +73,10 @@ MUTANTS = (
         "a snapshot is of the moment before its number",
         (
             "            self._table = fold(self._table, event)\n            self._seq += 1\n",
-            "            before, self._seq = self._table, self._seq + 1\n            await trio.lowlevel.checkpoint()\n"
-            "            self._table = fold(before, event)\n",
+            (
+                "            before, self._seq = self._table, self._seq + 1\n            await trio.lowlevel.checkpoint()\n"
+                "            self._table = fold(before, event)\n"
+            ),
         ),
     ),
     _of(

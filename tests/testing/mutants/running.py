@@ -52,7 +52,7 @@ def run_mutants(mutants: Sequence[Mutant], *, examples: int | None, seed: int, w
         while waiting and len(running) < workers:
             mutant = waiting.popleft()
             receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(mutant, examples, seed, send))
+            process: BaseProcess = context.Process(target=_work, args=(mutant, examples, seed, send))
             process.start()
             send.close()
             running[receive] = mutant, process

@@ -33,9 +33,11 @@ MUTANTS = (
         "cancelled-spawn-goes-on",
         "what a cancelled spawn started is left to itself",
         (
-            '            supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")\n'
-            "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
-            "                await supervisor.wait_stopped()\n",
+            (
+                '            supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")\n'
+                "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
+                "                await supervisor.wait_stopped()\n"
+            ),
             "",
         ),
     ),
@@ -44,8 +46,10 @@ MUTANTS = (
         "cancelled-spawn-does-not-wait",
         "a cancelled spawn returns before what it started is over",
         (
-            "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
-            "                await supervisor.wait_stopped()\n",
+            (
+                "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
+                "                await supervisor.wait_stopped()\n"
+            ),
             "",
         ),
     ),
@@ -54,8 +58,10 @@ MUTANTS = (
         "stopped-one-by-one",
         "the instances of a runtime are stopped one behind the other",
         (
-            "        self._request_stop_of_all(manner, why)  # all at once: n of them take as long as one\n"
-            "        for supervisor in self._supervisors.values():\n",
+            (
+                "        self._request_stop_of_all(manner, why)  # all at once: n of them take as long as one\n"
+                "        for supervisor in self._supervisors.values():\n"
+            ),
             "        for supervisor in self._supervisors.values():\n            supervisor.request_stop(manner, why)\n",
         ),
     ),

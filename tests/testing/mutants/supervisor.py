@@ -16,8 +16,10 @@ MUTANTS = (
         "the exit status that is published is that of the incarnation before",
         (
             "                    status=ending.status,\n                    requested=ending.asked,",
-            "                    status=(self._ending.status if self._ending else None) or ending.status,\n"
-            "                    requested=ending.asked,",
+            (
+                "                    status=(self._ending.status if self._ending else None) or ending.status,\n"
+                "                    requested=ending.asked,"
+            ),
         ),
     ),
     _of(
@@ -26,8 +28,10 @@ MUTANTS = (
         "the end of an instance is published once more when its task is done",
         (
             "            asked = self._ending is not None and self._ending.asked\n",
-            "            asked = self._ending is not None and self._ending.asked\n"
-            '            self._publish_state("is over")\n',
+            (
+                "            asked = self._ending is not None and self._ending.asked\n"
+                '            self._publish_state("is over")\n'
+            ),
         ),
     ),
     _of(
@@ -40,9 +44,11 @@ MUTANTS = (
         ),
         (
             "            self.output.close()\n",
-            "            self.output.close()\n"
-            "            if self.health is not Health.UNKNOWN:\n"
-            "                self._health_changed(Health.UNKNOWN, None)\n",
+            (
+                "            self.output.close()\n"
+                "            if self.health is not Health.UNKNOWN:\n"
+                "                self._health_changed(Health.UNKNOWN, None)\n"
+            ),
         ),
     ),
     _of(
