@@ -8,6 +8,7 @@ from typing import Final
 
 from ..trace import Trace
 from . import (
+    asking,
     health,
     liveness,
     output,
@@ -16,6 +17,7 @@ from . import (
     requests,
     resources,
     restarts,
+    starting,
     stopping,
     subscribers,
     trees,
@@ -38,6 +40,11 @@ _ALL: tuple[Invariant, ...] = (
     stopping.sigcont_follows_sigterm,
     stopping.a_stop_ends_in_time,
     stopping.a_failed_spawn_leaves_nothing,
+    asking.a_forced_stop_kills_at_once,
+    asking.a_stop_is_announced,
+    asking.a_stop_returns_when_all_is_gone,
+    starting.starts_are_limited,
+    starting.a_start_has_its_time,
     processes.no_signal_after_reaping,
     processes.every_process_is_reaped_once,
     requests.one_outcome_each,
@@ -56,6 +63,7 @@ _ALL: tuple[Invariant, ...] = (
     stopping.nothing_starts_after_a_stop,
     trees.children_rise_and_fall_in_order,
     trees.children_restart_together,
+    trees.the_right_ones_fall_together,
     resources.resources_have_one_holder,
     requests.responses_are_their_own,
     subscribers.no_gap_without_lagged,

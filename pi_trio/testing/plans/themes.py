@@ -62,10 +62,10 @@ def themes(
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
     return st.one_of(
-        _restarts(_or(specs, restart=_RESTARTS, health=st.none())),
+        _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
-        _health(_or(specs, restart=_RESTARTS, health=health_policies())),
-        _trees(_or(specs, restart=_RESTARTS, health=st.none()), strategies),
+        _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
+        _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies),
         _requests(_or(specs, restart=_RESTARTS)),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
@@ -79,6 +79,8 @@ _RESTARTS = restart_policies(
     jitter=(0.0, 0.2, 1.0),
     reset_after=(0.5, 3.0),
 )
+# One that has not the time to start is given up at once, and nothing is seen of it.
+_TO_START = (1.0, 3.0)
 
 
 def _or(specs: _Specs | None, **ranges: Any) -> _Specs:
@@ -145,8 +147,8 @@ def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.builds(Stop, wait=_BOOL),
         st.builds(Kill),
     )
-    steps = _then(Spawn(), Advance(5.0), following=following, most=5)
-    following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), max_size=7)
+    steps = _then(Spawn(), Advance(30.0), following=following, most=5)
+    following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), min_size=2, max_size=8)
     faults = st.builds(lambda first, rest: [first, *rest], _CRASHES, following_faults)
     return _plans(specs, faults.map(_in_a_row), steps)
 
@@ -197,8 +199,10 @@ def _health(specs: _Specs) -> st.SearchStrategy[Plan]:
     following = st.one_of(
         _advance(1.0, 3.0, 10.0), st.builds(Prompt), st.builds(Kill, signal=st.sampled_from(("SIGSTOP", "SIGCONT")))
     )
-    steps = _then(Spawn(), Advance(3.0), following=following, most=4)
-    return _plans(specs, st.lists(faults, min_size=1, max_size=2).map(_on_the_first), steps)
+    steps = _then(Spawn(), Advance(10.0), following=following, most=4)
+    # Busy, not dead: it says other things than the answer.
+    busy = st.just([f.LostResponses(2), f.Flood("stdout", 0.05, 0.05, 100)])
+    return _plans(specs, st.one_of(st.lists(faults, min_size=1, max_size=2), busy).map(_on_the_first), steps)
 
 
 def _on_the_first(faults: list[Fault]) -> tuple[Affliction, ...]:
