@@ -12,7 +12,12 @@ from .life import Life
 from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["a_forced_stop_kills_at_once", "a_stop_is_announced", "a_stop_returns_when_all_is_gone"]
+__all__ = [
+    "a_forced_stop_kills_at_once",
+    "a_prompt_stop_begins_at_once",
+    "a_stop_is_announced",
+    "a_stop_returns_when_all_is_gone",
+]
 
 # A host has to find what it is to kill.
 _KILL_SECONDS = 0.1
@@ -28,9 +33,24 @@ def a_forced_stop_kills_at_once(story: Story) -> Iterator[Finding]:
                 continue
             by = stop.event.at + _KILL_SECONDS + story.trace.lateness
             terms = [each for each in launch.sent("SIGTERM") if each.index > stop.index]
-            killed = [each for each in launch.sent("SIGKILL") if each.event.at <= by]
+            killed = [each for each in launch.signals if each.event.signal == "SIGKILL" and each.event.at <= by]
             if terms or (not killed and (launch.exited is None or launch.exited.event.at > by)):
                 yield Finding(f"{life.instance} was to be killed at once", stop, *terms[:1])
+
+
+@invariant(7)
+def a_prompt_stop_begins_at_once(story: Story) -> Iterator[Finding]:
+    """A stop that is prompt from the beginning sends SIGTERM at once; in a supervision tree, each in its turn."""
+    for life in story.lives:
+        stop = life.stops[0] if life.stops else None
+        if stop is None or life.tree is not None or stop.event.manner is not StopManner.PROMPT:
+            continue
+        launch, by = _owned_at(story, life, stop), stop.event.at + _KILL_SECONDS + story.trace.lateness
+        if launch is None or (launch.exited is not None and launch.exited.event.at <= by):
+            continue
+        # Whoever sent it; and one to a process that is dying already counts.
+        if not any(each.event.at <= by and each.event.signal in ("SIGTERM", "SIGKILL") for each in launch.signals):
+            yield Finding(f"{life.instance} was to be ended at once", stop, *launch.sent("SIGTERM")[:1])
 
 
 @invariant(8)

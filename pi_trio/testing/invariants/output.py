@@ -75,7 +75,8 @@ def logs_are_what_was_written(story: Story) -> Iterator[Finding]:
         life = story.life(logs.event.instance)
         launch = life.launch_of(logs.event.incarnation) if life else None
         if launch is None:
-            yield Finding("there was no such process", logs)
+            if logs.event.lines:
+                yield Finding("there was no such process", logs)
             continue
         written = launch.bytes_written(logs.event.stream)
         text = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in written.split(b"\n")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..trace import PipeOpened, ResourceAcquired
 from .invariant import Finding, invariant
@@ -11,7 +12,7 @@ from .life import Life
 from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["a_start_has_its_time", "starts_are_limited"]
+__all__ = ["a_start_has_its_time", "requests_wait_for_the_ready", "sessions_go_on", "starts_are_limited"]
 
 
 @invariant(21)
@@ -59,3 +60,27 @@ def _is_ended(launch: Launch, life: Life, opened: Placed[PipeOpened], due: float
     if not any(at <= due + EPSILON for at in moments):
         says = f"{life.instance}/{launch.incarnation} had not answered at {due:g}, and was not ended"
         yield Finding(says, opened, launch.exited)
+
+
+@invariant(0)
+def sessions_go_on(story: Story) -> Iterator[Finding]:
+    """A Pi that is started again continues the session of the one before, where the spec says so."""
+    for life in story.lives:
+        if life.spec is None or life.spec.restart_session != "continue" or life.spec.ephemeral:
+            continue
+        for before, after in pairwise(life.readies):
+            if after.event.session_id != before.event.session_id:
+                yield Finding(f"{life.instance} is in another session now", before, after)
+
+
+@invariant(22)
+def requests_wait_for_the_ready(story: Story) -> Iterator[Finding]:
+    """No request of a caller goes to a process that has not become ready."""
+    for started, _ in story.requests.values():
+        launch, mark = story.marks.get(started.event.mark), started.event.mark
+        if launch is None:
+            continue
+        sent = [line for line, command in launch.commands if command.get("mark") == mark]
+        ready = next((each for each in launch.life.readies if each.event.incarnation == launch.incarnation), None)
+        if sent and (ready is None or sent[0].written_at < ready.event.at - EPSILON):
+            yield Finding(f"{launch.life.instance}/{launch.incarnation} was not ready", started, ready)

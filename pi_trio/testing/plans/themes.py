@@ -150,7 +150,8 @@ def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
     steps = _then(Spawn(), Advance(30.0), following=following, most=5)
     following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), min_size=2, max_size=8)
     faults = st.builds(lambda first, rest: [first, *rest], _CRASHES, following_faults)
-    return _plans(specs, faults.map(_in_a_row), steps)
+    noise = st.sampled_from(((), (), (Affliction(f.Flood("stderr", 0.05, 0.1, 100)),)))
+    return _plans(specs, st.builds(lambda row, more: _in_a_row(row) + more, faults, noise), steps)
 
 
 _STUBBORN = st.one_of(
@@ -177,6 +178,7 @@ def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
     following = st.one_of(
         st.builds(Stop, _FEW, force=_BOOL),
         st.builds(Stop, _FEW),
+        st.builds(Kill, _FEW),
         _advance(0.001, 0.1, 0.4, 1.0),
         st.builds(Prompt, _FEW, tool=_BOOL),
         st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
@@ -197,11 +199,13 @@ def _health(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.builds(f.IgnoredSigterm),
     )
     following = st.one_of(
-        _advance(1.0, 3.0, 10.0), st.builds(Prompt), st.builds(Kill, signal=st.sampled_from(("SIGSTOP", "SIGCONT")))
+        _advance(1.0, 3.0, 10.0),
+        st.builds(Prompt),
+        st.builds(Kill, signal=st.sampled_from(("SIGSTOP", "SIGCONT", "SIGKILL", "SIGKILL"))),
     )
     steps = _then(Spawn(), Advance(10.0), following=following, most=4)
     # Busy, not dead: it says other things than the answer.
-    busy = st.just([f.LostResponses(2), f.Flood("stdout", 0.05, 0.05, 100)])
+    busy = st.just([f.LostResponses(2), f.Flood("stdout", 0.09, 0.09, 100)])
     return _plans(specs, st.one_of(st.lists(faults, min_size=1, max_size=2), busy).map(_on_the_first), steps)
 
 
@@ -262,6 +266,7 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
             wait=_BOOL,
         ),
         st.builds(Request, target, st.just("bash"), st.sampled_from((0.1, 0.5, None))),
+        st.builds(Request, target, timeout=st.just(5.0), padding_bytes=st.sampled_from((50_000, 100_000))),
         st.builds(Prompt, target, st.sampled_from((None, None, 3)), tool=_BOOL, wait=_BOOL),
         st.builds(Exec, target, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
         st.builds(Cancel, _FEW),
