@@ -44,6 +44,8 @@ def test_an_example_runs(pi: PiInstall, tmp_path: Path, name: str) -> None:
     elif name == "side_by_side.py":
         assert {line.split(":")[0] for line in said.splitlines()} >= {"pi-1", "pi-2", "pi-3"}
         assert said.count("110 tokens, $0.0001") == 3
+    elif name == "lifecycle_check.py":
+        assert said.startswith("every promise held: 50 plans, ")
     else:
         assert name == "watch.py", "a new example needs a look at what it says"
         assert "<Instance unlucky stopped> was ended by SIGKILL" in said

@@ -63,12 +63,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "dialog-unanswered",
-        "a dialog that nobody answers is not dismissed",
-        ("        else:\n            self._answer_dialog(event)\n", ""),
-    ),
-    _of(
-        _HERE,
         "events-before-a-response-lost",
         "events that come in one piece with a response behind them are dropped",
         (
@@ -111,30 +105,6 @@ MUTANTS = (
         (
             "            elif type(item) is bytes and not item.strip():\n",
             "            elif type(record) is not dict:\n",
-        ),
-    ),
-    _of(
-        _HERE,
-        "run-not-aborted",
-        "leaving a run early does not end it",
-        ("                    await self._end_run()\n", "                    await trio.lowlevel.checkpoint()\n"),
-    ),
-    _of(
-        _HERE,
-        "cancelled-run-not-aborted",
-        "a run that is cancelled goes on in Pi",
-        (
-            "with trio.CancelScope(shield=True), trio.move_on_after(_ABORT_TIMEOUT)",
-            "with trio.move_on_after(_ABORT_TIMEOUT)",
-        ),
-    ),
-    _of(
-        _HERE,
-        "command-not-aborted",
-        "a shell command that nobody waits for any more runs on",
-        (
-            '                    transport.send_nowait(encode_record({"type": "abort_bash"}))\n',
-            "                    pass\n",
         ),
     ),
     _of(
@@ -189,15 +159,6 @@ MUTANTS = (
         (
             "with trio.CancelScope(deadline=self._earliest) as self._clock:",
             "with trio.CancelScope(deadline=self._earliest * 1.1) as self._clock:",
-        ),
-    ),
-    _of(
-        _INTAKE,
-        "owner-left-asleep",
-        "a request that has read its response does not let the owner go on",
-        (
-            "            if self._parked is not None:\n                trio.lowlevel.reschedule(self._parked)\n",
-            "            if self._parked is not None and pending.done:\n                trio.lowlevel.reschedule(self._parked)\n",
         ),
     ),
     _of(

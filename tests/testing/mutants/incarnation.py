@@ -100,12 +100,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "spawn-never-times-out",
-        "a spawn that hangs is waited for without end",
-        ("deadline=trio.current_time() + patience", "deadline=trio.current_time() + 1e9"),
-    ),
-    _of(
-        _HERE,
         "stop-lost-while-starting",
         "a stop does not interrupt the wait for a place, nor the spawn",
         ("            if self._starting is not None:\n                self._starting.cancel()\n", ""),
@@ -121,12 +115,6 @@ MUTANTS = (
         "harsher-stop-ignored",
         "a stop that is under way does not become harsher",
         ("        elif manner > self._manner:\n", "        elif manner < self._manner:\n"),
-    ),
-    _of(
-        _HERE,
-        "stop-becomes-gentler",
-        "a stop under way takes the manner of whoever asked last",
-        ("        elif manner > self._manner:\n", "        elif manner != self._manner:\n"),
     ),
     _of(
         _HERE,
@@ -178,15 +166,6 @@ MUTANTS = (
         "health-told-every-time",
         "health is published though it is what it was",
         ("            if state.health is not before:\n", "            if state.health is not Health.UNKNOWN:\n"),
-    ),
-    _of(
-        _HERE,
-        "asked-too-late",
-        "an end by itself counts as asked for when somebody asks while its output is read",
-        (
-            "return Ending(status, tail, self._failure, asked)",
-            "return Ending(status, tail, self._failure, self._asked)",
-        ),
     ),
     _of(
         _HERE,

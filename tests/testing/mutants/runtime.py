@@ -12,24 +12,6 @@ _HERE = "runtime.runtime"
 MUTANTS = (
     _of(
         _HERE,
-        "one-instance-too-many",
-        "there may be one instance more than max_instances says",
-        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() > self._max_instances:"),
-    ),
-    _of(
-        _HERE,
-        "one-instance-too-few",
-        "there may be one instance less than max_instances says",
-        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() + 1 >= self._max_instances:"),
-    ),
-    _of(
-        _HERE,
-        "id-taken-twice",
-        "the id of an instance that is alive is given to another",
-        ("if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:", "if wanted == '':"),
-    ),
-    _of(
-        _HERE,
         "cancelled-spawn-goes-on",
         "what a cancelled spawn started is left to itself",
         (
@@ -85,12 +67,6 @@ MUTANTS = (
         "spawned-while-closing",
         "something can still be spawned while the runtime is being closed",
         ("        if self._service.closing:\n", "        if self._service.closing is None:\n"),
-    ),
-    _of(
-        _HERE,
-        "one-more-may-start",
-        "one process more than max_starting says may start at the same time",
-        ("trio.CapacityLimiter(max_starting)", "trio.CapacityLimiter(max_starting + 1)"),
     ),
     _of(
         "concurrency.service",

@@ -86,15 +86,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "stop-lost-at-the-exit",
-        "an instance that ended by itself is to be started again though a stop came meanwhile",
-        (
-            "if isinstance(decision, StayDown) or self._stop is not None:",
-            "if isinstance(decision, StayDown):",
-        ),
-    ),
-    _of(
-        _HERE,
         "stop-lost-before-the-first-start",
         "a stop that came before there was an incarnation is forgotten",
         ("        if self._stop is not None:\n            self._incarnation.request_stop(*self._stop)\n", ""),

@@ -39,24 +39,6 @@ MUTANTS = (
     ),
     _of(
         _PIPES,
-        "sender-not-woken",
-        "what is queued waits for the next record",
-        (
-            "        self._queue += record[written:]\n        self._work.set()\n",
-            "        self._queue += record[written:]\n",
-        ),
-    ),
-    _of(
-        _PIPES,
-        "eof-before-the-queue",
-        "stdin is closed while records are queued for it",
-        (
-            "        self._closing = True\n        if self._queue:\n",
-            "        self._closing = True\n        if self._queue and self._broken:\n",
-        ),
-    ),
-    _of(
-        _PIPES,
         "output-not-logged",
         "what comes with the end of a record is not kept in the logs",
         (

@@ -66,36 +66,14 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "failure-not-told",
-        "a spent budget does not end the tree",
-        (
-            "            self._announce()\n        return decision\n",
-            "            self.failure = None\n        return decision\n",
-        ),
-    ),
-    _of(
-        _HERE,
         "no-turns",
         "children that fell together do not wait for each other as they rise",
         ("        if self.strategy is Strategy.ONE_FOR_ONE:\n            return True\n", "        return True\n"),
-    ),
-    _of(
-        _HERE,
-        "restarted-while-closing",
-        "a child that ends while its tree is being closed is started again",
-        ("            if self._closing:\n                return StayDown()\n", ""),
-        ("            return False  # its stop is on the way\n", "            return True\n"),
     ),
     _of(
         "runtime.runtime",
         "children-started-backwards",
         "the last child of a tree is started first",
         ("                for child in children:\n", "                for child in reversed(children):\n"),
-    ),
-    _of(
-        "runtime.runtime",
-        "next-child-too-early",
-        "the next child is started though one before it has fallen meanwhile",
-        ("                    await tree.wait_until_all_stand()\n", ""),
     ),
 )
