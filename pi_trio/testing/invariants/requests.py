@@ -139,12 +139,27 @@ def errors_say_what_happened(story: Story) -> Iterator[Finding]:
                 exited = launch.life.exits.get(launch.incarnation)
                 if exited is not None and not exited.event.requested:
                     yield Finding("its process ended by itself, and that is what the error should say", end, exited)
-    for _, results in story.calls.values():
+    yield from _calls_say_what_happened(story)
+
+
+def _calls_say_what_happened(story: Story) -> Iterator[Finding]:
+    for started, results in story.calls.values():
         for result in results:
+            if result.event.status is None:
+                continue
+            if result.event.outcome == "ProcessExited" and started.event.what in ("run", "exec"):
+                yield from _check_call(story, started.event.instance, result)
             if result.event.outcome in ("SpawnError", "RestartIntensityExceeded"):
                 life = story.life(result.event.about)
-                if life is not None and life.launches and result.event.status is not None:
+                if life is not None and life.launches:
                     yield from _check_error(life.launches[-1], result)
+
+
+def _check_call(story: Story, instance: str, result: Placed[CallEnded]) -> Iterator[Finding]:
+    """Which process it was asked of is not told here: one of the instance's ended like this."""
+    launches = [launch for launch in story.launches if launch.life.instance == instance]
+    if launches and all(list(_check_error(launch, result)) for launch in launches):
+        yield Finding(f"no process of {instance} ended like that", result)
 
 
 def _check_error(launch: Launch, end: Placed[RequestEnded] | Placed[CallEnded]) -> Iterator[Finding]:

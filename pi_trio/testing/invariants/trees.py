@@ -107,7 +107,7 @@ def _others(strategy: Strategy, children: list[Life], place: int, end: Placed[St
         if number == place or other.state_at(end.index) is not _S.RUNNING:
             continue
         ended = _ended_from_here_at(other, end)
-        if number >= first and not ended:
+        if number >= first and not ended and not _is_doomed_at(other, end):
             yield Finding(f"{other.instance} should have gone down with {children[place].instance}", end)
         elif number < first and ended and not _has_another_cause(children, other, end):
             yield Finding(f"{other.instance} went down with {children[place].instance}", end, *ended[:1])
@@ -124,9 +124,22 @@ def _ended_from_here_at(life: Life, end: Placed[StateChanged]) -> list[Placed[An
     return ends
 
 
+def _is_doomed_at(life: Life, end: Placed[StateChanged]) -> bool:
+    """Whether it has no process any more, or somebody else had ended that: nobody has noticed yet."""
+    if not any(launch.root.lives_at(end.index) for launch in life.launches):
+        return True
+    return any(
+        each.event.signal in ("SIGTERM", "SIGKILL") and each.event.at <= end.event.at + EPSILON
+        for launch in life.launches
+        if launch.root.lives_at(end.index)
+        for each in launch.signals
+    )
+
+
 def _has_another_cause(children: list[Life], other: Life, end: Placed[StateChanged]) -> bool:
     """Whether it was asked for, or was being ended already, or somebody else fell in the same moment."""
-    if other.stops or (other.spec is not None and other.spec.health is not None):
+    asked = any(stop.event.at <= end.event.at + EPSILON for stop in other.stops)
+    if asked or (other.spec is not None and other.spec.health is not None):
         return True
     fallen = [
         each

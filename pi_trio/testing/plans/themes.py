@@ -61,11 +61,13 @@ def themes(
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
+    trees = _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies)
     return st.one_of(
+        trees,
+        trees,
         _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
-        _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies),
         _requests(_or(specs, restart=_RESTARTS)),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
@@ -74,10 +76,10 @@ def themes(
 _RESTARTS = restart_policies(
     types=(RestartType.PERMANENT, RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.TEMPORARY),
     intensity=(1, 2, 3, 8, 8),
-    base=(0.1, 0.1, 1.0),
+    base=(0.1, 1.0),
     cap=(0.15, 2.0, 30.0),
     jitter=(0.0, 0.2, 1.0),
-    reset_after=(0.5, 3.0),
+    reset_after=(0.5, 3.0, 30.0),
 )
 # One that has not the time to start is given up at once, and nothing is seen of it.
 _TO_START = (1.0, 3.0)
@@ -147,7 +149,7 @@ def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.builds(Stop, wait=_BOOL),
         st.builds(Kill),
     )
-    steps = _then(Spawn(), Advance(30.0), following=following, most=5)
+    steps = _then(Spawn(), Exec(0, 60.0), Advance(30.0), following=following, most=5)
     following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), min_size=2, max_size=8)
     faults = st.builds(lambda first, rest: [first, *rest], _CRASHES, following_faults)
     noise = st.sampled_from(((), (), (Affliction(f.Flood("stderr", 0.05, 0.1, 100)),)))
@@ -228,7 +230,7 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
         OpenTree,
         st.lists(_FEW, min_size=2, max_size=4).map(tuple),
         st.sampled_from(strategies),
-        st.sampled_from((0, 1, 3, 10)),
+        st.sampled_from((0, 1, 2, 10, 10)),
         st.sampled_from((1.0, 10.0)),
         wait=_BOOL,
     )
@@ -236,9 +238,14 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
         _CRASHES, st.builds(f.SlowStart, st.sampled_from((0.1, 0.5))), st.builds(f.SlowDeath, st.just(0.4))
     )
     afflictions = st.lists(
-        st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((1, 1, 2))), max_size=4
+        st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((2, 2, 1))), max_size=2
     ).map(tuple)
-    steps = st.builds(lambda tree, rest: (tree, *rest), opened, st.lists(following, min_size=1, max_size=7))
+    steps = st.builds(
+        lambda tree, settled, rest: (tree, *settled, *rest),
+        opened,
+        st.sampled_from(((), (Advance(3.0),), (Advance(3.0),))),
+        st.lists(following, min_size=2, max_size=8),
+    )
     return _plans(specs, afflictions, steps)
 
 

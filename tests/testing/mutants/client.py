@@ -51,12 +51,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "wait-without-timeout",
-        "the wait for the next Pi has no time-out",
-        ("trio.move_on_after(math.inf if seconds is None else seconds)", "trio.move_on_after(math.inf)"),
-    ),
-    _of(
-        _HERE,
         "run-outlives-its-process",
         "a run does not end with its Pi, and waits for the next one's events",
         ("        for subscription in tuple(self._run_subscriptions):\n            subscription.end(why)\n", ""),

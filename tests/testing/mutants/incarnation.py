@@ -142,12 +142,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "unhealthy-ended-though-only-to-report",
-        "an unhealthy instance is ended though its policy only wants to know",
-        (' and policy.action != "report":', ":"),
-    ),
-    _of(
-        _HERE,
         "everybody-is-busy",
         "a Pi that says nothing at all counts as busy",
         ("self._client.records_received > heard_before", "self._client.records_received >= heard_before"),

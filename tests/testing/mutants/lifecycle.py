@@ -60,12 +60,6 @@ MUTANTS = (
     ),
     _of(
         _RESTART,
-        "window-over-endings",
-        "the budget's window ends when the process did, not when the next start is due",
-        ("if start > due - policy.period", "if start > now - policy.period"),
-    ),
-    _of(
-        _RESTART,
         "window-without-end",
         "restarts of long ago count, too",
         (" if start > due - policy.period)", ")"),
