@@ -13,6 +13,7 @@ from ..client import PiClient
 from ..errors import ConnectionClosed, ProcessExited, RestartIntensityExceeded, SpawnError
 from ..launch import InstanceSpec
 from ..lifecycle import (
+    TERMINAL,
     Exited,
     GiveUp,
     Health,
@@ -131,6 +132,11 @@ class Supervisor:
     def over(self) -> bool:
         """Whether nothing of the instance is left."""
         return self._over.is_set()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its end was asked for, and has not come yet."""
+        return self.state not in TERMINAL and (self._stop is not None or self.state is InstanceState.STOPPING)
 
     def status(self) -> InstanceStatus:
         """The instance as it is now."""

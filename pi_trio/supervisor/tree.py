@@ -16,7 +16,6 @@ import trio
 from ..errors import RestartIntensityExceeded, SpecError
 from ..launch import InstanceSpec
 from ..lifecycle import (
-    TERMINAL,
     GiveUp,
     InstanceState,
     Restart,
@@ -70,7 +69,6 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
         self._children: list[tuple[Supervisor, Instance]] = []
         self._starts: tuple[float, ...] = ()
         self._rising: set[Supervisor] = set()  # down, and to be started again
-        self._leaving: set[Supervisor] = set()  # going down with others, for good
         self._news = trio.Event()
         self.failure: RestartIntensityExceeded | None = None
         """Why the tree was given up, if it was."""
@@ -137,7 +135,6 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             if child is fallen or child.state in _DOWN_FOR_GOOD or child.state is InstanceState.BACKING_OFF:
                 continue
             if child.spec.restart.type is RestartType.TEMPORARY:
-                self._leaving.add(child)
                 child.request_stop(StopManner.PROMPT, why)
             else:
                 self._rising.add(child)
@@ -158,22 +155,24 @@ class SupervisionTree(Kin, Mapping[str, Instance]):
             return False  # its stop is on the way
         if self.strategy is Strategy.ONE_FOR_ONE:
             return True
-        if self._leaving:
-            return False
         before = True
         for child, _ in self._children:
             if child is supervisor:
                 before = False
-            elif child in self._rising and (before or child.state is not InstanceState.BACKING_OFF):
+            elif self._is_in_the_way(child, before=before):
                 return False
         return True
+
+    def _is_in_the_way(self, child: Supervisor, *, before: bool) -> bool:
+        """Whether the start of another has to wait for this child, which stands ``before`` it, or behind."""
+        if child.leaving:
+            return not before or self.strategy is Strategy.ONE_FOR_ALL
+        return child in self._rising and (before or child.state is not InstanceState.BACKING_OFF)
 
     def changed(self, supervisor: Supervisor) -> None:
         """A child is in another state."""
         if supervisor.state is InstanceState.RUNNING or supervisor.state in _DOWN_FOR_GOOD:
             self._rising.discard(supervisor)
-        if supervisor.state in TERMINAL:
-            self._leaving.discard(supervisor)
         self._announce()
 
     def _announce(self) -> None:

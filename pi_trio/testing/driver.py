@@ -19,7 +19,7 @@ from ..protocol import decoded
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
-from .invariants import recovery_time
+from .invariants import recovery_time, time_of_a_start
 from .plans import (
     Advance,
     Cancel,
@@ -171,7 +171,9 @@ class Driver:
         self._record(FaultsOff(trio.current_time()))
         family = max((len(step.specs) for step in self._plan.steps if isinstance(step, OpenTree)), default=1)
         slowest = max((recovery_time(spec) for spec in self._plan.specs), default=0.0)
-        deadline = trio.current_time() + slowest * family + 0.001
+        starting = self._runtime.list(state=InstanceState.STARTING)
+        queue = sum(time_of_a_start(instance.spec) for instance in starting)
+        deadline = trio.current_time() + slowest * family + queue + 0.001
         while (now := trio.current_time()) < deadline:
             await trio.sleep(min(_LOOK_SECONDS, deadline - now))
             if all(instance.state in _TARGETS for instance in self._runtime.list()):

@@ -222,11 +222,14 @@ class _RecordedReceivePipe(ReceivePipe):
         self.is_open = True
         tree.record_end(name, opened=True)
 
-    async def receive_some(self) -> bytes:
+    async def receive_some(self) -> bytes | None:
         data = await self._pipe.receive_some()
         if data:
             self._tree.record_read(self._name, data)
         return data
+
+    def interrupt(self) -> None:
+        self._pipe.interrupt()
 
     def close(self) -> None:
         if self.is_open:

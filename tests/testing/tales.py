@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import orjson
@@ -103,7 +104,7 @@ class Tale:
         self.add(t.ResourceAcquired(self.now, "start slot", f"{name}/{launch}", 1))
         self.add(t.ProcessSpawned(self.now, name, launch, self.processes, self.pids[name], None))
         for pipe in ("stdin", "stdout", "stderr"):
-            self.add(t.PipeOpened(self.now, name, launch, pipe))  # type: ignore[arg-type]
+            self.add(t.PipeOpened(self.now, name, launch, pipe))
 
     def ready(self, name: str) -> None:
         self.converse(name, {"id": f"r{self.launches[name]}", "type": "get_state"}, {"sessionId": "s"})
@@ -163,7 +164,7 @@ class Tale:
         self.add(t.ProcessReaped(self.now, name, launch, process, pid))
         self.add(t.TreeEmptied(self.now, name, launch))
         for pipe in ("stdin", "stdout", "stderr"):
-            self.add(t.PipeClosed(self.now, name, launch, pipe))  # type: ignore[arg-type]
+            self.add(t.PipeClosed(self.now, name, launch, pipe))
         self.publish(Exited(name, self.now, incarnation=launch, status=status, requested=requested))
 
     def back_off(self, name: str, delay: float, in_a_row: int) -> None:
@@ -314,7 +315,7 @@ def moved(which: Which, before: Which, nth: int = 0, before_nth: int = 0) -> Edi
     return edit
 
 
-def changed(which: Which, nth: int = 0, **fields: object) -> Edit:
+def changed(which: Which, nth: int = 0, **fields: Any) -> Edit:
     """Have one with other fields; of one that was published, those of the event."""
 
     def edit(events: list[TraceEvent]) -> list[TraceEvent]:
@@ -325,7 +326,7 @@ def changed(which: Which, nth: int = 0, **fields: object) -> Edit:
             at = {"at": fields["at"]} if "at" in fields else {}
             new = attrs.evolve(event, event=attrs.evolve(event.event, **fields), **at)
         else:
-            new = attrs.evolve(event, **fields)  # type: ignore[arg-type]
+            new = attrs.evolve(event, **fields)
         return [*events[:index], new, *events[index + 1 :]]
 
     return edit

@@ -554,7 +554,7 @@ def test_every_promise_has_a_predicate() -> None:
 def test_what_shows_a_violation_is_in_order() -> None:
     trace = told(a_life(), moved(STOPPED, EXITED, before_nth=2))
     (violation,) = INVARIANTS["nothing_lives_after_the_end"](trace)
-    inner = [event.event if isinstance(event, t.Published) else event for event in trace.events]
+    inner: list[object] = [event.event if isinstance(event, t.Published) else event for event in trace.events]
     places = [inner.index(event) for event in violation.events]
     assert places == sorted(places)
     assert "over" in str(violation)

@@ -47,7 +47,7 @@ def test_five_thousand_lives() -> None:
     report = LifecycleReport(0, 0, 0.0)
     seed = 0
     while report.lifecycles < 5000:  # how many instances a plan has is drawn, too
-        more = check_lifecycles(LifecycleCheck(examples=250, seed=seed, max_spawns=12))
+        more = check_lifecycles(LifecycleCheck(examples=100, seed=seed, max_spawns=12))
         report = LifecycleReport(
             report.plans + more.plans, report.lifecycles + more.lifecycles, report.seconds + more.seconds
         )
@@ -70,6 +70,11 @@ FOUND: dict[str, Plan] = {
         ),
         afflictions=(Affliction(IgnoredSigterm(), instance=1),),
         steps=(OpenTree((0, 1, 0), Strategy.REST_FOR_ONE), Kill(), Advance(5.0)),
+    ),
+    # The same, where somebody had asked for the end of the other.
+    "a child that is being stopped": Plan(
+        specs=(attrs.evolve(SPEC, restart=RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=0.0))),),
+        steps=(OpenTree((0, 0, 0), Strategy.ONE_FOR_ALL), Stop(1), Kill(), Advance(5.0)),
     ),
 }
 

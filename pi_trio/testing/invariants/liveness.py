@@ -12,7 +12,7 @@ from .life import TERMINAL_STATES, Life
 from .stopping import STOP_SLACK
 from .story import Story
 
-__all__ = ["everything_comes_right", "recovery_time"]
+__all__ = ["everything_comes_right", "recovery_time", "time_of_a_start"]
 
 START_SLACK = 2.0
 """Seconds within which a Pi that nothing is wrong with is ready."""
@@ -34,6 +34,11 @@ def recovery_time(spec: InstanceSpec) -> float:
     return spec.start_timeout + found_out + end + backoff.cap * (1 + backoff.jitter) + START_SLACK
 
 
+def time_of_a_start(spec: InstanceSpec) -> float:
+    """Seconds that a start takes at the most, one that hangs and has to be ended."""
+    return spec.start_timeout + spec.grace_timeout + STOP_SLACK
+
+
 @invariant(26)
 def everything_comes_right(story: Story) -> Iterator[Finding]:
     """After the faults stop, every instance reaches its target state within a bound: it is running, or it is over."""
@@ -48,11 +53,17 @@ def everything_comes_right(story: Story) -> Iterator[Finding]:
                 or (life.stops and life.stops[0].index < index)
             ):
                 continue
-            bound = _bound(story, life, life.spec)
+            bound = _bound(story, life, life.spec) + _queue(story, off.index)
             state = life.state_at(index)
             if until - off.event.at >= bound and state not in (InstanceState.RUNNING, *TERMINAL_STATES):
                 says = f"{life.instance} is {state} {until - off.event.at:g} s after the faults stopped"
                 yield Finding(says, off, *life.states[-2:], end)
+
+
+def _queue(story: Story, index: int) -> float:
+    """There may be one start slot, and before each instance all the others that are starting, in vain."""
+    starting = [life.spec for life in story.lives if life.state_at(index) is InstanceState.STARTING]
+    return sum(time_of_a_start(spec) for spec in starting if spec is not None)
 
 
 def _bound(story: Story, life: Life, spec: InstanceSpec) -> float:

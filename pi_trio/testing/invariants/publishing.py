@@ -101,7 +101,7 @@ def announced_once(story: Story) -> Iterator[Finding]:
         before: Placed[InstanceEvent] | None = None
         for each in life.published:
             event: InstanceEvent = each.event
-            if abs(event.at - story.trace.events[each.index].at) > EPSILON:
+            if abs(event.at - story.trace.events[each.index].at) > story.slack:
                 yield Finding(f"that was published at another time than {event.at:g}", each)
             last: InstanceEvent | None = before.event if before else None
             if isinstance(event, HealthChanged):

@@ -38,7 +38,7 @@ def one_outcome_each(story: Story) -> Iterator[Finding]:
     for started, ends in story.requests.values():
         if len(ends) != 1:
             yield Finding(f"request {started.event.request} had {len(ends)} outcomes", started, *ends)
-        elif over is not None and ends[0].event.at > over.event.at + EPSILON:
+        elif over is not None and ends[0].event.at > over.event.at + story.slack:
             yield Finding(f"request {started.event.request} was left pending", started, over, ends[0])
 
 
@@ -60,7 +60,7 @@ def timeouts_are_kept(story: Story) -> Iterator[Finding]:
         timeout = started.event.timeout
         for end in ends:
             waited = end.event.at - started.event.at
-            if timeout is not None and waited > timeout + EPSILON:
+            if timeout is not None and waited > timeout + story.slack:
                 yield Finding(f"a time-out of {timeout:g} s took {waited:g} s", started, end)
             if end.event.outcome == "RequestTimeout" and (timeout is None or waited < timeout - EPSILON):
                 yield Finding(f"timed out after {waited:g} s, not {timeout} s", started, end)
@@ -80,7 +80,7 @@ def outcome_before_exited(story: Story) -> Iterator[Finding]:
         for gone in (exited, stopping):
             if gone is None or gone.index < started.index or gone.event.incarnation != launch.incarnation:
                 continue
-            if not ends or ends[0].event.at > gone.event.at + EPSILON:
+            if not ends or ends[0].event.at > gone.event.at + story.slack:
                 says = (
                     f"request {started.event.request} of {launch.life.instance}/{launch.incarnation} was still pending"
                 )

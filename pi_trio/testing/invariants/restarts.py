@@ -174,7 +174,7 @@ def _starts_when_due(story: Story, life: Life, scheduled: Placed[RestartSchedule
     due = scheduled.event.at + scheduled.event.delay
     following = next((each for each in life.states if each.index > scheduled.index), None)
     at = following.event.at if following is not None else story.end_at
-    on_time = due - EPSILON <= at <= due + EPSILON + story.trace.lateness
+    on_time = due - EPSILON <= at <= due + story.slack
     if following is not None and following.event.state is _S.STARTING and not on_time:
         yield Finding(f"{life.instance} was started at {at:g}, and not at {due:g}", scheduled, following)
     elif (following is None or following.event.state is not _S.STARTING) and at > due + EPSILON:

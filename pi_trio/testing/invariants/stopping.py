@@ -108,7 +108,7 @@ def sigcont_follows_sigterm(story: Story) -> Iterator[Finding]:
         for term in launch.sent("SIGTERM"):
             if term.event.fate == "acted":
                 continue  # that was its end
-            if not any(each.index > term.index and each.event.at - term.event.at <= EPSILON for each in continued):
+            if not any(each.index > term.index and each.event.at - term.event.at <= story.slack for each in continued):
                 yield Finding(f"{launch.life.instance}/{launch.incarnation} got no SIGCONT behind SIGTERM", term)
 
 
@@ -198,7 +198,7 @@ def _backoff_goes_on(story: Story, life: Life, stop: Placed[StopAsked]) -> Itera
         return
     following = next((each for each in life.states if each.index > stop.index), None)
     at = story.end_at if following is None else following.event.at
-    if at > stop.event.at + EPSILON + story.trace.lateness:
+    if at > stop.event.at + story.slack:
         yield Finding(f"the backoff of {life.instance} went on", before[-1], stop, following)
 
 

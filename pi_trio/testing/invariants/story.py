@@ -41,7 +41,7 @@ from ..trace import (
 )
 from .launch import Launch, Process
 from .life import Life
-from .placed import Placed
+from .placed import EPSILON, Placed
 
 __all__ = ["Story"]
 
@@ -78,6 +78,11 @@ class Story:
     def all(self, kind: type[T_co]) -> list[Placed[T_co]]:
         """The events of a class that this does not sort further."""
         return self._taken.get(kind, [])  # type: ignore[return-value]
+
+    @property
+    def slack(self) -> float:
+        """How much later than it should something may be seen, in seconds: next to nothing on virtual time."""
+        return EPSILON + self.trace.lateness
 
     @property
     def launches(self) -> list[Launch]:

@@ -97,8 +97,12 @@ def the_right_ones_fall_together(story: Story) -> Iterator[Finding]:
 
 
 def _fell_by_itself(life: Life, end: Placed[StateChanged]) -> bool:
+    """Whether nobody here had told it to, be it that it was dying already."""
     launch = life.launch_of(end.event.incarnation)
-    return launch is not None and launch.exited is not None and not launch.ended_from_here
+    if launch is None or launch.exited is None:
+        return False
+    index = launch.exited.index
+    return not any(each.event.sender == "runtime" and each.index < index for each in launch.signals)
 
 
 def _others(strategy: Strategy, children: list[Life], place: int, end: Placed[StateChanged]) -> Iterator[Finding]:
@@ -109,7 +113,11 @@ def _others(strategy: Strategy, children: list[Life], place: int, end: Placed[St
         ended = _ended_from_here_at(other, end)
         if number >= first and not ended and not _is_doomed_at(other, end):
             yield Finding(f"{other.instance} should have gone down with {children[place].instance}", end)
-        elif number < first and ended and not _has_another_cause(children, other, end):
+        elif (
+            number < first
+            and any(abs(act.event.at - end.event.at) <= EPSILON for act in ended)
+            and not _has_another_cause(children, other, end)
+        ):
             yield Finding(f"{other.instance} went down with {children[place].instance}", end, *ended[:1])
 
 

@@ -233,7 +233,10 @@ def faults() -> st.SearchStrategy[Fault]:
 def crash_loops() -> st.SearchStrategy[tuple[Affliction, ...]]:
     """One instance whose processes crash, each some time after its start: most of them are ready by then."""
     crash = st.builds(
-        f.Crash, seconds=st.sampled_from((0.31, 0.63, 0.63, 1.07, 1.07, 4.3)), how=st.sampled_from((0, 1, 1, "SIGKILL"))
+        f.Crash,
+        seconds=st.sampled_from((0.31, 0.63, 0.63, 1.07, 1.07, 4.3)),
+        how=st.sampled_from((0, 1, 1, "SIGKILL")),
+        last_words=st.sampled_from(("Error: out of memory\n", "")),
     )
 
     def loop(instance: int, crashes: list[Fault]) -> tuple[Affliction, ...]:

@@ -13,7 +13,7 @@ from .pipe import End, Pipe, PipeLog
 __all__ = ["SimReceivePipe", "SimSendPipe"]
 
 # How often, and by how many seconds, a reader is late.
-_LATE = 0.1
+_LATE = 0.25
 _LATE_SECONDS = (0.0001, 0.02)
 
 
