@@ -21,9 +21,9 @@ SPAWN: Final = 4
 
 EXIT_CODES: Final = {
     OK: "it was done",
-    FAILED: "the run failed: the model's error, or Pi died on the way",
+    FAILED: "the run failed: the model's error, or Pi died on the way; or a check found a broken promise",
     USAGE: "the command line was wrong",
-    SETUP: "Pi or Node.js is missing, too old, or could not be installed",
+    SETUP: "Pi, Node.js or a package is missing, too old, or could not be installed",
     SPAWN: "Pi could not be started",
     130: "Ctrl-C (SIGINT): Pi was stopped politely",
     143: "SIGTERM: Pi was stopped politely",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +14,10 @@ from .. import __version__
 from ..client.dialogs import ask
 from ..errors import SpecError
 from ..launch import DEFAULT_PI_VERSION, THINKING_LEVELS, InstanceSpec
+from ..lifecycle import RestartType
+from ..supervisor import Strategy
+from .check import Amount, check_command, replay_command
+from .check_file import read_checked
 from .demo import demo_command
 from .doctor import doctor_command
 from .exits import EXIT_CODES, run_async
@@ -126,3 +132,68 @@ def demo() -> None:
     No account, no key, no network (but for installing Pi the first time).
     """
     sys.exit(run_async(demo_command))
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _of(*options: tuple[str, Any]) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in options if value is not None}
+
+
+@main.command(epilog=_EPILOG)
+@click.option("--config", type=_FILE, help="A TOML file with the specs of your program.")
+@click.option("--restart", type=click.Choice([each.value for each in RestartType]), help="The restart type.")
+@click.option("--intensity", type=click.IntRange(0), help="At most so many restarts ...")
+@click.option("--period", type=click.FloatRange(0, min_open=True), help="... in so many seconds.")
+@click.option("--start-timeout", type=click.FloatRange(0), help="Seconds a Pi has to get ready.")
+@click.option("--drain-timeout", type=click.FloatRange(0), help="Seconds it has after its stdin was closed.")
+@click.option("--grace-timeout", type=click.FloatRange(0), help="Seconds it has after SIGTERM.")
+@click.option(
+    "--strategy", type=click.Choice([each.value for each in Strategy]), help="Only supervision trees like this."
+)
+@click.option("--examples", type=click.IntRange(1), default=1000, show_default=True, help="Run so many plans.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Run plans for so long instead.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other plans.")
+@click.option("--no-faults", is_flag=True, help="Nothing goes wrong with the simulated Pis.")
+@click.option("--save", type=_FILE, help="Where a plan that goes wrong is saved.")
+@click.option("--replay", type=_FILE, help="Run a saved plan once more, and nothing else.")
+def check(
+    config: Path | None,
+    restart: str | None,
+    intensity: int | None,
+    period: float | None,
+    start_timeout: float | None,
+    drain_timeout: float | None,
+    grace_timeout: float | None,
+    strategy: str | None,
+    examples: int,
+    seconds: float | None,
+    seed: int,
+    no_faults: bool,
+    save: Path | None,
+    replay: Path | None,
+) -> None:
+    """Put simulated lifecycles to the test: your restart policies and time-outs, with everything going wrong.
+
+    No process is started, no model is asked, and no real time passes in the simulation. Every promise of
+    docs/testing.md is checked in each plan; what goes wrong is made as small as it can be, and shown.
+    """
+    if replay is not None:
+        sys.exit(run_async(partial(replay_command, replay)))
+    try:
+        checked = read_checked(
+            config,
+            restart=_of(("type", restart), ("intensity", intensity), ("period", period)),
+            timeouts=_of(
+                ("start_timeout", start_timeout), ("drain_timeout", drain_timeout), ("grace_timeout", grace_timeout)
+            ),
+            strategy=strategy,
+        )
+    except SpecError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.UsageError(f"{config} cannot be read: {error.strerror}") from error
+    amount = Amount(examples=examples, seconds=seconds, seed=seed, faults=not no_faults)
+    sys.exit(run_async(partial(check_command, checked, amount, save=save)))

@@ -201,7 +201,8 @@ class Driver:
     def read_logs(self) -> None:
         """What is left of the output of every instance."""
         for instance in self._runtime.list():
-            found: dict[tuple[int, str], list[str]] = {}
+            # That there is nothing is to be seen, too.
+            found: dict[tuple[int, str], list[str]] = {(instance.status().incarnation, "stdout"): []}
             for line in instance.logs():
                 found.setdefault((line.incarnation, line.stream), []).append(line.text)
             for (incarnation, stream), lines in found.items():
@@ -372,7 +373,12 @@ class Driver:
             return
         self._requests += 1
         number, mark = self._requests, f"<q{self._requests}>"
-        params = {"mark": mark, **({"command": f"sleep 0.2; echo '{mark}'"} if step.command == "bash" else {})}
+        params: dict[str, object] = {
+            "mark": mark,
+            **({"command": f"sleep 0.2; echo '{mark}'"} if step.command == "bash" else {}),
+        }
+        if step.padding_bytes:
+            params["padding"] = "x" * step.padding_bytes
 
         async def request() -> None:
             self._record(RequestStarted(trio.current_time(), number, instance.id, step.command, mark, step.timeout))

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from ..launch import InstanceSpec
 from ..lifecycle import Registered
+from ..supervisor import Strategy
 from .invariants import INVARIANTS, Invariant, Violation, check_trace
 from .plans import Plan
 from .plans.strategies import endings, faults, plans, specs, steps
+from .plans.themes import themes
 from .simulation import run_plan
 from .trace import Published, Trace
 from .world import Fault
@@ -22,14 +24,14 @@ from .world import Fault
 __all__ = ["LifecycleCheck", "LifecycleFailure", "LifecycleReport", "check_lifecycles", "simulated"]
 
 # Hypothesis looks at what it has seen when it makes the next example, which takes longer and longer.
-_BATCH = 250
+_BATCH = 10
 
 
 @attrs.frozen(kw_only=True)
 class LifecycleCheck:
     """What is to be tested, and how much."""
 
-    examples: int = 100
+    examples: int = 250
     """So many plans, with a few instances each."""
     seconds: float | None = None
     """If given: as many plans as take so long, and ``examples`` does not count."""
@@ -40,6 +42,8 @@ class LifecycleCheck:
     models, folders and the environment does not matter here. By default many different ones are drawn."""
     faults: st.SearchStrategy[Fault] | None = attrs.field(factory=faults)
     """What may go wrong with the simulated Pis; ``None`` for nothing."""
+    strategies: Sequence[Strategy] = tuple(Strategy)
+    """Of the supervision trees."""
     max_spawns: int = 6
     """At most so many instances are asked for at the beginning of a plan ..."""
     max_steps: int = 10
@@ -48,21 +52,26 @@ class LifecycleCheck:
     """... and so many faults."""
     checkpoints: int = 30
     """What is cancelled in a step is so within its first checkpoints, so many; 0 for no such cancellation."""
+    shrink: bool = True
+    """Whether a plan that fails is made smaller, which takes a while."""
     invariants: Sequence[Invariant] = tuple(INVARIANTS.values())
     """What must hold."""
 
     def plans(self) -> st.SearchStrategy[Plan]:
         """The plans that it runs."""
         own = None if self.specs is None else st.sampled_from([simulated(spec) for spec in self.specs])
-        return plans(
+        everything = plans(
             specs=specs() if own is None else own,
-            steps=steps(checkpoints=self.checkpoints),
+            steps=steps(checkpoints=self.checkpoints, strategies=self.strategies),
             endings=endings(checkpoints=3 * self.checkpoints),
             faults=self.faults,
             max_spawns=self.max_spawns,
             max_steps=self.max_steps,
             max_faults=self.max_faults,
         )
+        if self.faults is None:
+            return everything
+        return st.one_of(everything, everything, themes(own, checkpoints=self.checkpoints, strategies=self.strategies))
 
 
 @attrs.frozen
@@ -103,7 +112,7 @@ def check_lifecycles(
     """Run plans on a simulated world, and check that every promise holds in each.
 
     Args:
-        check: what is tested; by default 100 plans of everything.
+        check: what is tested; by default 250 plans of everything.
         progress: called with each plan that came out well, and its trace.
 
     Raises:
@@ -158,7 +167,7 @@ def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
         database=None,
         deadline=None,
         derandomize=False,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, Phase.shrink] if check.shrink else [Phase.generate],
         print_blob=False,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),

@@ -68,6 +68,30 @@ def family(strategy: Strategy = Strategy.ONE_FOR_ALL) -> Tale:
     return tale
 
 
+def fallen() -> Tale:
+    """A tree of two; the second is started again."""
+    tale = Tale(attrs.evolve(SPEC, health=None))
+    tale.open()
+    tale.add(t.TreeOpened(0.0, "tree", Strategy.REST_FOR_ONE, 1, 20.0, ("a", "b")))
+    for name in ("a", "b"):
+        tale.register(name, "tree")
+        tale.spawn(name)
+        tale.ready(name)
+    tale.add(t.ScopeEntered(tale.now, "tree"))
+    tale.crash("b")
+    tale.back_off("b", 0.5, 1)
+    tale.start_again("b", 0.5)
+    tale.ready("b")
+    tale.add(t.ScopeLeft(tale.now, "tree", "returned"))
+    for name in ("b", "a"):
+        tale.processes = {"a": 1, "b": 3}[name]
+        tale.stop(name)
+    tale.add(t.ScopeExited(tale.now, "tree", "returned"))
+    tale.leave()
+    tale.close()
+    return tale
+
+
 def calls() -> Tale:
     """A spawn that fails, and a run."""
     tale = Tale()
@@ -110,6 +134,7 @@ GOOD: dict[str, Callable[[], Tale]] = {
     "a life": a_life,
     "probed": probed,
     "a family": family,
+    "fallen": fallen,
     "calls": calls,
     "stuck": stuck,
 }
@@ -428,6 +453,74 @@ BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
     ),
     ("reasons_are_true", "none", a_life(), (changed(STOPPED, reason=""),)),
     ("what_comes_out_went_in", "another exception", a_life(), (changed(is_(t.ScopeExited), how="IllegalTransition"),)),
+    ("a_forced_stop_kills_at_once", "SIGTERM", a_life(), (changed(is_(t.StopAsked), manner=StopManner.FORCE),)),
+    (
+        "a_prompt_stop_begins_at_once",
+        "it waits",
+        a_life(),
+        (changed(is_(t.StopAsked), manner=StopManner.PROMPT),),
+    ),
+    ("sessions_go_on", "another session", a_life(), (changed(is_(Ready), 1, session_id="t"),)),
+    (
+        "requests_wait_for_the_ready",
+        "one goes out before",
+        a_life(),
+        (changed(is_(Ready), 1, at=9.0),),
+    ),
+    (
+        "runs_end_with_their_process",
+        "one goes on",
+        a_life(),
+        (
+            inserted(t.CallStarted(0.25, 7, "run", "a"), is_(t.RequestStarted)),
+            inserted(t.PipeWritten(0.25, "a", 1, "stdin", None, b'{"type":"prompt","message":"<p7>"}\n'), EXITED),
+            inserted(t.CallEnded(9.0, 7, "ConnectionClosed", "", None, b"", ""), STOPPED),
+        ),
+    ),
+    (
+        "what_is_sent_is_whole",
+        "half a record",
+        a_life(),
+        (inserted(t.PipeWritten(0.25, "a", 1, "stdin", None, b'{"type":{"id":1}\n'), EXITED),),
+    ),
+    ("a_stop_is_announced", "it is not", a_life(), (without(is_(StateChanged, state=_S.STOPPING)),)),
+    (
+        "a_stop_returns_when_all_is_gone",
+        "it returns at once",
+        a_life(),
+        (
+            inserted(t.CallStarted(3.0, 5, "stop", "a"), is_(t.StopAsked)),
+            inserted(t.CallEnded(3.0, 5, "ok", "", None, b"", ""), STOPPED),
+        ),
+    ),
+    ("starts_are_limited", "two of one", family(), (moved(is_(t.ProcessSpawned, instance="b"), is_(Ready)),)),
+    (
+        "a_start_has_its_time",
+        "more than it has",
+        a_life(),
+        (changed(is_(t.Specified), spec=attrs.evolve(SPEC, start_timeout=0.1)),),
+    ),
+    (
+        "the_right_ones_fall_together",
+        "one where all should",
+        fallen(),
+        (changed(is_(t.TreeOpened), strategy=Strategy.ONE_FOR_ALL),),
+    ),
+    (
+        "the_right_ones_fall_together",
+        "a temporary one stands up",
+        fallen(),
+        (changed(is_(t.Specified), 1, spec=attrs.evolve(SPEC, restart=RestartType.TEMPORARY)),),
+    ),
+    (
+        "logs_are_what_was_written",
+        "one stream is not kept",
+        calls(),
+        (
+            inserted(t.LogsRead(0.0, "a", 1, "stdout", ()), is_(t.LogsRead)),
+            without(is_(t.LogsRead, stream="stderr")),
+        ),
+    ),
     ("errors_are_ours", "a bug", calls(), (changed(is_(t.CallEnded), outcome="AssertionError"),)),
 ]
 

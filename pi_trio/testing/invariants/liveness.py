@@ -17,6 +17,9 @@ __all__ = ["everything_comes_right", "recovery_time", "time_of_a_start"]
 START_SLACK = 2.0
 """Seconds within which a Pi that nothing is wrong with is ready."""
 
+# One that is given less than this may be given up again and again, though nothing is wrong with it.
+_SHORTEST_START = 1.0
+
 
 def recovery_time(spec: InstanceSpec) -> float:
     """Seconds within which an instance that no fault disturbs any more is running, or over, whatever state it was in.
@@ -43,7 +46,12 @@ def everything_comes_right(story: Story) -> Iterator[Finding]:
         end = story.left.get("runtime")
         until, index = (end.event.at, end.index) if end else (story.end_at, len(story.trace.events))
         for life in story.lives:
-            if life.spec is None or life.registered > off.index or (life.stops and life.stops[0].index < index):
+            if (
+                life.spec is None
+                or life.spec.start_timeout < _SHORTEST_START
+                or life.registered > off.index
+                or (life.stops and life.stops[0].index < index)
+            ):
                 continue
             bound = _bound(story, life, life.spec) + _queue(story, off.index)
             state = life.state_at(index)

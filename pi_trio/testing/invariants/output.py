@@ -15,6 +15,8 @@ from .story import Story
 
 __all__ = ["logs_are_what_was_written", "records_arrive"]
 
+_STREAMS = ("stdout", "stderr")
+
 
 @invariant(13)
 def records_arrive(story: Story) -> Iterator[Finding]:
@@ -68,12 +70,13 @@ def _events_of(launch: Launch) -> list[str]:
 
 @invariant(13)
 def logs_are_what_was_written(story: Story) -> Iterator[Finding]:
-    """What the logs keep of a stream is what was written to it, to the last line."""
+    """What the logs keep of a stream is what was written to it, to the last line: all of it, unless that is too much."""
     for logs in story.all(LogsRead):
         life = story.life(logs.event.instance)
         launch = life.launch_of(logs.event.incarnation) if life else None
         if launch is None:
-            yield Finding("there was no such process", logs)
+            if logs.event.lines:
+                yield Finding("there was no such process", logs)
             continue
         written = launch.bytes_written(logs.event.stream)
         text = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in written.split(b"\n")]
@@ -85,3 +88,20 @@ def logs_are_what_was_written(story: Story) -> Iterator[Finding]:
             yield Finding(
                 f"the logs of {logs.event.stream} are not the end of {len(text)} lines that were written", logs
             )
+    if story.all(LogsRead):
+        yield from _read_at_all(story)
+
+
+def _read_at_all(story: Story) -> Iterator[Finding]:
+    """Of a process that wrote to a stream there is something in the logs, unless it is too long ago."""
+    read = {(each.event.instance, each.event.incarnation, each.event.stream) for each in story.all(LogsRead)}
+    for life in story.lives:
+        total = sum(len(launch.bytes_written(stream)) for launch in life.launches for stream in _STREAMS)
+        if life is not story.life(life.instance) or life.spec is None or total > life.spec.log_bytes // 2:
+            continue
+        for launch in life.launches:
+            for stream in _STREAMS:
+                lost = (life.instance, launch.incarnation, stream) not in read
+                if lost and launch.bytes_written(stream) and not launch.abandoned:
+                    says = f"nothing is kept of what {life.instance}/{launch.incarnation} wrote to {stream}"
+                    yield Finding(says, *launch.written[stream][:1])

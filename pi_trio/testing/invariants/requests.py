@@ -20,7 +20,9 @@ __all__ = [
     "one_outcome_each",
     "outcome_before_exited",
     "responses_are_their_own",
+    "runs_end_with_their_process",
     "timeouts_are_kept",
+    "what_is_sent_is_whole",
 ]
 
 _TAIL_BYTES = 64 * 1024
@@ -137,12 +139,27 @@ def errors_say_what_happened(story: Story) -> Iterator[Finding]:
                 exited = launch.life.exits.get(launch.incarnation)
                 if exited is not None and not exited.event.requested:
                     yield Finding("its process ended by itself, and that is what the error should say", end, exited)
-    for _, results in story.calls.values():
+    yield from _calls_say_what_happened(story)
+
+
+def _calls_say_what_happened(story: Story) -> Iterator[Finding]:
+    for started, results in story.calls.values():
         for result in results:
+            if result.event.status is None:
+                continue
+            if result.event.outcome == "ProcessExited" and started.event.what in ("run", "exec"):
+                yield from _check_call(story, started.event.instance, result)
             if result.event.outcome in ("SpawnError", "RestartIntensityExceeded"):
                 life = story.life(result.event.about)
-                if life is not None and life.launches and result.event.status is not None:
+                if life is not None and life.launches:
                     yield from _check_error(life.launches[-1], result)
+
+
+def _check_call(story: Story, instance: str, result: Placed[CallEnded]) -> Iterator[Finding]:
+    """Which process it was asked of is not told here: one of the instance's ended like this."""
+    launches = [launch for launch in story.launches if launch.life.instance == instance]
+    if launches and all(list(_check_error(launch, result)) for launch in launches):
+        yield Finding(f"no process of {instance} ended like that", result)
 
 
 def _check_error(launch: Launch, end: Placed[RequestEnded] | Placed[CallEnded]) -> Iterator[Finding]:
@@ -165,3 +182,39 @@ def errors_are_ours(story: Story) -> Iterator[Finding]:
     for end in ends:
         if end.event.outcome not in _OURS and end.event.outcome not in ("ok", "cancelled", "BodyRaised"):
             yield Finding(f"{end.event.outcome} is nothing that a caller can expect", end)
+
+
+@invariant(12)
+def runs_end_with_their_process(story: Story) -> Iterator[Finding]:
+    """A run ends with the process that it was asked of, and is not fed by the next one."""
+    for number, (started, ends) in story.calls.items():
+        if started.event.what != "run":
+            continue
+        for launch in story.launches:
+            exited = launch.life.exits.get(launch.incarnation)
+            theirs = launch.life.instance == started.event.instance and f"<p{number}>".encode() in launch.stdin
+            if not theirs or exited is None or exited.index < started.index:
+                continue
+            due = exited.event.at + _RUN_SECONDS + EPSILON + story.trace.lateness
+            if not ends or ends[0].event.at > due:
+                yield Finding(f"run {number} went on without its process", started, exited, *ends[:1])
+
+
+@invariant(13)
+def what_is_sent_is_whole(story: Story) -> Iterator[Finding]:
+    """What a Pi is sent is one whole record a line, however little its pipe takes at once."""
+    for launch in story.launches:
+        *lines, _ = launch.stdin.split(b"\n")
+        for line in lines:
+            if not line.startswith(b"{") or not _is_json(line):
+                says = f"{launch.life.instance}/{launch.incarnation} was sent {line[:100]!r}"
+                yield Finding(says, launch.root.spawned)
+                break
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True

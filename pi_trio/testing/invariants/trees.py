@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
-from ...lifecycle import InstanceState, StateChanged
+from ...lifecycle import InstanceState, RestartType, StateChanged
 from ...supervisor import Strategy
 from ..trace import TreeOpened
 from .invariant import Finding, invariant
 from .life import TERMINAL_STATES, Life
-from .placed import Placed
+from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["children_restart_together", "children_rise_and_fall_in_order"]
+__all__ = ["children_restart_together", "children_rise_and_fall_in_order", "the_right_ones_fall_together"]
 
 _S = InstanceState
 
@@ -76,3 +77,82 @@ def children_restart_together(story: Story) -> Iterator[Finding]:
 
 def _last(life: Life, index: int) -> list[Placed[StateChanged]]:
     return [Placed(each.index, each.event) for each in life.states if each.index < index][-1:]
+
+
+@invariant(20)
+def the_right_ones_fall_together(story: Story) -> Iterator[Finding]:
+    """A child that has to be started again takes those with it that the strategy says: nobody, those that were started
+    after it, or everybody; and nobody else. A temporary child is never started again.
+    """
+    for opened in story.trees.values():
+        children = _children(story, opened.event)
+        for place, life in enumerate(children):
+            for end in life.states:
+                if end.event.state is not _S.BACKING_OFF:
+                    continue
+                if life.spec is not None and life.spec.restart.type is RestartType.TEMPORARY:
+                    yield Finding(f"{life.instance} is temporary", end)
+                elif _fell_by_itself(life, end):
+                    yield from _others(opened.event.strategy, children, place, end)
+
+
+def _fell_by_itself(life: Life, end: Placed[StateChanged]) -> bool:
+    """Whether nobody here had told it to, be it that it was dying already."""
+    launch = life.launch_of(end.event.incarnation)
+    if launch is None or launch.exited is None:
+        return False
+    index = launch.exited.index
+    return not any(each.event.sender == "runtime" and each.index < index for each in launch.signals)
+
+
+def _others(strategy: Strategy, children: list[Life], place: int, end: Placed[StateChanged]) -> Iterator[Finding]:
+    first = {Strategy.ONE_FOR_ONE: len(children), Strategy.REST_FOR_ONE: place + 1, Strategy.ONE_FOR_ALL: 0}[strategy]
+    for number, other in enumerate(children):
+        if number == place or other.state_at(end.index) is not _S.RUNNING:
+            continue
+        ended = _ended_from_here_at(other, end)
+        if number >= first and not ended and not _is_doomed_at(other, end):
+            yield Finding(f"{other.instance} should have gone down with {children[place].instance}", end)
+        elif (
+            number < first
+            and any(abs(act.event.at - end.event.at) <= EPSILON for act in ended)
+            and not _has_another_cause(children, other, end)
+        ):
+            yield Finding(f"{other.instance} went down with {children[place].instance}", end, *ended[:1])
+
+
+def _ended_from_here_at(life: Life, end: Placed[StateChanged]) -> list[Placed[Any]]:
+    """What ended the instance in that moment."""
+    ends: list[Placed[Any]] = []
+    for launch in life.launches:
+        acts = [*launch.sent("SIGTERM"), *launch.sent("SIGKILL")]
+        if launch.root.lives_at(end.index) or (launch.exited and abs(launch.exited.event.at - end.event.at) <= EPSILON):
+            ends += [act for act in acts if act.event.at <= end.event.at + EPSILON]
+            ends += [launch.exited] if launch.exited and launch.exited.event.at <= end.event.at + EPSILON else []
+    return ends
+
+
+def _is_doomed_at(life: Life, end: Placed[StateChanged]) -> bool:
+    """Whether it has no process any more, or somebody else had ended that: nobody has noticed yet."""
+    if not any(launch.root.lives_at(end.index) for launch in life.launches):
+        return True
+    return any(
+        each.event.signal in ("SIGTERM", "SIGKILL") and each.event.at <= end.event.at + EPSILON
+        for launch in life.launches
+        if launch.root.lives_at(end.index)
+        for each in launch.signals
+    )
+
+
+def _has_another_cause(children: list[Life], other: Life, end: Placed[StateChanged]) -> bool:
+    """Whether it was asked for, or was being ended already, or somebody else fell in the same moment."""
+    asked = any(stop.event.at <= end.event.at + EPSILON for stop in other.stops)
+    if asked or (other.spec is not None and other.spec.health is not None):
+        return True
+    fallen = [
+        each
+        for child in children
+        for each in child.states
+        if each.event.state in (_S.BACKING_OFF, *TERMINAL_STATES) and abs(each.event.at - end.event.at) <= EPSILON
+    ]
+    return len(fallen) > 1

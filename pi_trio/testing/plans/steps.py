@@ -87,6 +87,8 @@ class Request:
     timeout: float | None = 5.0
     wait: bool = False
     cancel_at: int | None = None
+    padding_bytes: int = 0
+    """So much is sent beside it: more than a pipe holds is not taken at once."""
 
 
 @attrs.frozen

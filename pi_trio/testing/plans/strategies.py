@@ -109,7 +109,7 @@ def specs(
     )
 
 
-def steps(*, checkpoints: int = 30) -> st.SearchStrategy[Step]:
+def steps(*, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)) -> st.SearchStrategy[Step]:
     """Single steps. What is cancelled at a checkpoint is so within the first ``checkpoints``; 0 for nothing at all."""
     seconds = st.sampled_from((0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0))
     cancel_at = _cancel_at(checkpoints)
@@ -149,7 +149,7 @@ def steps(*, checkpoints: int = 30) -> st.SearchStrategy[Step]:
         st.builds(
             OpenTree,
             specs=st.lists(_TARGETS, min_size=1, max_size=4).map(tuple),
-            strategy=st.sampled_from(Strategy),
+            strategy=st.sampled_from(strategies),
             intensity=st.sampled_from((0, 1, 3)),
             period=st.sampled_from((1.0, 10.0)),
             wait=_BOOL,

@@ -1,0 +1,321 @@
+"""Plans about one thing each.
+
+Whatever is drawn from everything meets rarely: a crash is no test of a restart when nobody stays to see it, and a Pi that
+ignores SIGTERM none of the grace period when nobody stops it. Here what belongs together comes together, and time passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+
+from ...launch import InstanceSpec
+from ...lifecycle import RestartType
+from ...supervisor import Strategy
+from .. import faults as f
+from ..world import Fault
+from .plan import Affliction, Plan
+from .steps import (
+    Advance,
+    Cancel,
+    Ending,
+    Exec,
+    Kill,
+    LeaveTree,
+    OpenTree,
+    Prompt,
+    Request,
+    Spawn,
+    Stall,
+    Step,
+    Stop,
+    Subscribe,
+    Unsubscribe,
+)
+from .strategies import health_policies, restart_policies
+from .strategies import specs as any_specs
+
+__all__ = ["themes"]
+
+_Specs = st.SearchStrategy[InstanceSpec]
+
+_BOOL = st.booleans()
+_FEW = st.integers(0, 2)
+_ENDINGS = st.builds(
+    Ending,
+    how=st.sampled_from(("return", "return", "raise", "cancel", "interrupt")),
+    settle=st.sampled_from((False, False, False, True)),
+    impatient_after=st.sampled_from((None, None, 0.0, 0.3)),
+)
+_EXITS = st.sampled_from((0, 1, "SIGKILL"))
+_LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
+
+
+def themes(
+    specs: _Specs | None = None, *, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)
+) -> st.SearchStrategy[Plan]:
+    """Plans about restarts, stops, health, supervision trees, requests, readers, and many starts at once.
+
+    ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
+    """
+    trees = _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies)
+    return st.one_of(
+        trees,
+        trees,
+        _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
+        _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
+        _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
+        _requests(_or(specs, restart=_RESTARTS)),
+        _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
+    )
+
+
+_RESTARTS = restart_policies(
+    types=(RestartType.PERMANENT, RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.TEMPORARY),
+    intensity=(1, 2, 3, 8, 8),
+    base=(0.1, 1.0),
+    cap=(0.15, 2.0, 30.0),
+    jitter=(0.0, 0.2, 1.0),
+    reset_after=(0.5, 3.0, 30.0),
+)
+# One that has not the time to start is given up at once, and nothing is seen of it.
+_TO_START = (1.0, 3.0)
+
+
+def _or(specs: _Specs | None, **ranges: Any) -> _Specs:
+    return any_specs(**ranges) if specs is None else specs
+
+
+def _plans(
+    specs: _Specs,
+    afflictions: st.SearchStrategy[tuple[Affliction, ...]],
+    steps: st.SearchStrategy[tuple[Step, ...]],
+    ending: st.SearchStrategy[Ending] = _ENDINGS,
+    **others: Any,
+) -> st.SearchStrategy[Plan]:
+    return st.builds(
+        Plan,
+        seed=st.integers(0, 2**32 - 1),
+        specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
+        afflictions=afflictions,
+        steps=steps,
+        ending=ending,
+        pi=st.sampled_from(("0.87.1", "1.5.2")),
+        sweeps=_BOOL,
+        **others,
+    )
+
+
+def _in_a_row(faults: list[Fault]) -> tuple[Affliction, ...]:
+    """One incarnation behind the other of the first instance has one of them."""
+    return tuple(Affliction(fault, 0, number) for number, fault in enumerate(faults, 1))
+
+
+def _each(fault: st.SearchStrategy[Fault], instances: int) -> st.SearchStrategy[tuple[Affliction, ...]]:
+    """The first incarnation of each of so many instances, with one or two such faults."""
+    return st.lists(
+        st.builds(Affliction, fault, st.integers(0, instances - 1)), min_size=1, max_size=instances + 2
+    ).map(tuple)
+
+
+def _then(*first: Step, following: st.SearchStrategy[Step], most: int) -> st.SearchStrategy[tuple[Step, ...]]:
+    return st.lists(following, min_size=1, max_size=most).map(lambda steps: (*first, *steps))
+
+
+def _advance(*seconds: float) -> st.SearchStrategy[Step]:
+    return st.builds(Advance, st.sampled_from(seconds))
+
+
+_CRASHES = st.one_of(
+    st.builds(f.Crash, st.sampled_from((0.3, 0.7, 2.0, 4.0)), _EXITS, _LAST_WORDS),
+    st.builds(f.Crash, st.sampled_from((0.3, 0.7)), _EXITS),
+    st.builds(f.CrashAtRecord, st.sampled_from((2, 5)), _EXITS, st.sampled_from((0.0, 0.5, 1.0))),
+)
+_BAD_STARTS = st.one_of(
+    st.builds(f.HangingStart), st.builds(f.CrashAtRecord, st.just(1), _EXITS), st.builds(f.BadSpawn)
+)
+
+
+def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """One instance crashes again and again, and there is time to see what becomes of it."""
+    following = st.one_of(
+        _advance(1.0, 3.0, 10.0, 30.0),
+        _advance(3.0, 10.0),
+        st.builds(Request, timeout=st.sampled_from((0.3, 5.0, None))),
+        st.builds(Prompt),
+        st.builds(Stop, wait=_BOOL),
+        st.builds(Kill),
+    )
+    steps = _then(Spawn(), Exec(0, 60.0), Advance(30.0), following=following, most=5)
+    following_faults = st.lists(st.one_of(_CRASHES, _CRASHES, _BAD_STARTS), min_size=2, max_size=8)
+    faults = st.builds(lambda first, rest: [first, *rest], _CRASHES, following_faults)
+    noise = st.sampled_from(((), (), (Affliction(f.Flood("stderr", 0.05, 0.1, 100)),)))
+    return _plans(specs, st.builds(lambda row, more: _in_a_row(row) + more, faults, noise), steps)
+
+
+_STUBBORN = st.one_of(
+    st.builds(f.IgnoredSigterm),
+    st.builds(f.IgnoredEnd),
+    st.builds(f.SlowDeath, st.sampled_from((0.05, 0.4, 2.0))),
+    st.builds(f.Stopped, st.sampled_from((0.1, 0.4)), st.sampled_from((None, 1.0))),
+    st.builds(f.StopsReading, st.sampled_from((50, 1000))),
+    st.builds(f.HalfRecordAtExit),
+    st.builds(f.Flood, st.sampled_from(("stdout", "stderr")), st.just(0.1), st.sampled_from((0.01, 0.1))),
+    st.builds(f.Mute, st.integers(1, 10)),
+    st.builds(
+        f.Grandchild,
+        st.sampled_from(("child", "setsid", "daemon")),
+        holds_stdout=_BOOL,
+        seconds=st.sampled_from((0.1, 0.3)),
+        ignores_signals=_BOOL,
+    ),
+)
+
+
+def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """Instances that do not want to end are ended, with requests in flight."""
+    following = st.one_of(
+        st.builds(Stop, _FEW, force=_BOOL),
+        st.builds(Stop, _FEW),
+        st.builds(Kill, _FEW),
+        _advance(0.001, 0.1, 0.4, 1.0),
+        st.builds(Prompt, _FEW, tool=_BOOL),
+        st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
+        st.builds(Exec, _FEW, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
+    )
+    steps = _then(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=6)
+    return _plans(specs, _each(_STUBBORN, 3), steps)
+
+
+def _health(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """One instance is unwell, and is watched."""
+    faults: st.SearchStrategy[Fault] = st.one_of(
+        st.builds(f.Mute, st.integers(1, 6)),
+        st.builds(f.Stopped, st.sampled_from((0.3, 1.0)), st.sampled_from((None, 0.6, 1.5, 5.0))),
+        st.builds(f.LateResponses, st.sampled_from((0.01, 0.06, 0.4, 2.0)), st.sampled_from((1, 2, 3))),
+        st.builds(f.LostResponses, st.sampled_from((2, 3))),
+        st.builds(f.Flood, st.just("stdout"), st.sampled_from((0.3, 2.0)), st.just(0.3), st.just(100)),
+        st.builds(f.IgnoredSigterm),
+    )
+    following = st.one_of(
+        _advance(1.0, 3.0, 10.0),
+        st.builds(Prompt),
+        st.builds(Kill, signal=st.sampled_from(("SIGSTOP", "SIGCONT", "SIGKILL", "SIGKILL"))),
+    )
+    steps = _then(Spawn(), Advance(10.0), following=following, most=4)
+    # Busy, not dead: it says other things than the answer.
+    busy = st.just([f.LostResponses(2), f.Flood("stdout", 0.09, 0.09, 100)])
+    return _plans(specs, st.one_of(st.lists(faults, min_size=1, max_size=2), busy).map(_on_the_first), steps)
+
+
+def _on_the_first(faults: list[Fault]) -> tuple[Affliction, ...]:
+    return tuple(Affliction(fault) for fault in faults)
+
+
+def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Plan]:
+    """A supervision tree whose children fall."""
+    child = st.integers(0, 3)
+    following = st.one_of(
+        _advance(0.05, 0.5, 3.0),
+        _advance(1.0, 3.0),
+        st.builds(Kill, child),
+        st.builds(Kill, child),
+        st.builds(Stop, child),
+        st.builds(LeaveTree, raises=_BOOL),
+    )
+    opened = st.builds(
+        OpenTree,
+        st.lists(_FEW, min_size=2, max_size=4).map(tuple),
+        st.sampled_from(strategies),
+        st.sampled_from((0, 1, 2, 10, 10)),
+        st.sampled_from((1.0, 10.0)),
+        wait=_BOOL,
+    )
+    faults = st.one_of(
+        _CRASHES, st.builds(f.SlowStart, st.sampled_from((0.1, 0.5))), st.builds(f.SlowDeath, st.just(0.4))
+    )
+    afflictions = st.lists(
+        st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((2, 2, 1))), max_size=2
+    ).map(tuple)
+    steps = st.builds(
+        lambda tree, settled, rest: (tree, *settled, *rest),
+        opened,
+        st.sampled_from(((), (Advance(3.0),), (Advance(3.0),))),
+        st.lists(following, min_size=2, max_size=8),
+    )
+    return _plans(specs, afflictions, steps)
+
+
+def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """Much is asked of two instances, one of which answers strangely, and of those that read beside it."""
+    faults = st.one_of(
+        st.builds(f.DuplicatedResponses, st.sampled_from((1, 2))),
+        st.builds(f.ResponsesOutOfOrder),
+        st.builds(f.ResponsesWithoutId, st.sampled_from((2, 3))),
+        st.builds(f.LostResponses, st.sampled_from((2, 3))),
+        st.builds(f.LateResponses, st.sampled_from((0.01, 0.4, 2.0)), st.sampled_from((1, 2))),
+        st.builds(f.SplitWrites, st.sampled_from((1, 7, 100))),
+        st.builds(f.GarbageLines, st.sampled_from((1, 3))),
+        st.builds(f.StopsReading, st.sampled_from((50, 300))),
+        st.builds(f.CrashAtRecord, st.integers(2, 30), _EXITS, st.sampled_from((0.0, 0.5, 1.0))),
+        _CRASHES,
+    )
+    target = st.integers(0, 1)
+    following = st.one_of(
+        st.builds(
+            Request,
+            target,
+            st.sampled_from(("get_state", "bash", "get_session_stats", "no_such_command")),
+            st.sampled_from((0.0005, 0.3, 5.0, None)),
+            wait=_BOOL,
+        ),
+        st.builds(Request, target, st.just("bash"), st.sampled_from((0.1, 0.5, None))),
+        st.builds(Request, target, timeout=st.just(5.0), padding_bytes=st.sampled_from((50_000, 100_000))),
+        st.builds(Prompt, target, st.sampled_from((None, None, 3)), tool=_BOOL, wait=_BOOL),
+        st.builds(Exec, target, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
+        st.builds(Cancel, _FEW),
+        _advance(0.01, 0.3, 2.0),
+        st.builds(Kill, target),
+        st.builds(Stop, target),
+        st.builds(Subscribe, st.sampled_from((1, 2, 5))),
+        st.builds(Stall, _FEW, st.sampled_from((0.3, 3.0))),
+        st.builds(Unsubscribe, _FEW),
+    )
+    steps = _then(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=12)
+    return _plans(specs, _each(faults, 2), steps)
+
+
+def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:
+    """Many are asked for at once, some of them start badly or are given up, and there is not room for all."""
+    faults = st.one_of(
+        st.builds(f.BadSpawn, st.sampled_from(("EAGAIN", "ENOENT", "ENOSPC"))),
+        st.builds(f.SlowSpawn, st.sampled_from((0.05, 0.4, 2.0))),
+        st.builds(f.SlowStart, st.sampled_from((0.05, 0.4, 2.0))),
+        st.builds(f.HangingStart),
+        st.builds(f.Crash, st.just(0.0), _EXITS, _LAST_WORDS),
+        st.builds(f.CrashAtRecord, st.just(1), _EXITS, st.sampled_from((0.0, 1.0))),
+        st.builds(f.IgnoredSigterm),
+    )
+    cancel_at = st.none() if checkpoints == 0 else st.one_of(st.none(), st.none(), st.integers(1, checkpoints))
+    spawns = st.lists(
+        st.builds(Spawn, _FEW, wait=st.sampled_from((False, False, True)), cancel_at=cancel_at), min_size=2, max_size=8
+    )
+    following = st.one_of(
+        st.builds(Stop, st.integers(0, 5)),
+        st.builds(Cancel, st.integers(0, 5)),
+        st.builds(Spawn, _FEW, wait=_BOOL),
+        _advance(0.001, 0.1, 1.0),
+        st.builds(Request, st.integers(0, 5), timeout=st.sampled_from((0.3, None))),
+    )
+    steps = st.builds(lambda first, rest: (*first, *rest), spawns, st.lists(following, max_size=5))
+    return _plans(
+        specs,
+        _each(faults, 6),
+        steps,
+        st.builds(attrs.evolve, _ENDINGS, cancel_at=cancel_at),
+        max_instances=st.sampled_from((64, 3, 2)),
+        max_starting=st.sampled_from((4, 2, 1)),
+    )

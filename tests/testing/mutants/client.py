@@ -1,0 +1,164 @@
+"""Bugs in what becomes of requests, events and runs."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+_of = Mutant.of
+_HERE, _REQUESTS, _INTAKE = "client.client", "client.requests", "client.intake"
+
+MUTANTS = (
+    _of(
+        _HERE,
+        "pending-request-left",
+        "requests in flight do not fail when their Pi is gone",
+        (
+            "            self._open = trio.Event()\n        self._requests.fail_all(why)\n",
+            "            self._open = trio.Event()\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "waiting-request-left",
+        "requests that wait for the next Pi do not fail when there will be none",
+        (
+            "        self._why_closed = why\n        self._open.set()\n",
+            "        self._why_closed = why\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "waits-for-a-pi-that-never-comes",
+        "a request to an instance that is over waits for the next Pi",
+        ("        if self._why_closed is None and self._open.is_set():", "        if self._open.is_set():"),
+    ),
+    _of(
+        _HERE,
+        "goes-to-the-unready",
+        "requests go out to a Pi that is not ready yet",
+        ("        self._intake = None  # until it is served\n", "        self._intake = None\n        self.open()\n"),
+    ),
+    _of(
+        _HERE,
+        "timeout-counted-anew",
+        "a request's time-out begins when there is a Pi, not when it was asked for",
+        (
+            "                seconds = max(0.0, seconds - (trio.current_time() - started))\n",
+            "                seconds = max(0.0, seconds)\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "run-outlives-its-process",
+        "a run does not end with its Pi, and waits for the next one's events",
+        ("        for subscription in tuple(self._run_subscriptions):\n            subscription.end(why)\n", ""),
+    ),
+    _of(
+        _HERE,
+        "events-before-a-response-lost",
+        "events that come in one piece with a response behind them are dropped",
+        (
+            (
+                "                    if events:  # what came before it is there when its caller goes on\n"
+                "                        self._events.publish(events)\n"
+                "                        events = []\n"
+            ),
+            "                    events = []\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "events-before-a-response-twice",
+        "events that come in one piece with a response behind them are published twice",
+        (
+            "                        self._events.publish(events)\n                        events = []\n",
+            "                        self._events.publish(events)\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "events-reordered",
+        "streamed steps overtake what came before them",
+        (
+            "                events.append(item)\n                continue\n",
+            "                self._events.publish([item])\n                continue\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "responses-without-id-lost",
+        "a response to nobody is dropped, not shown",
+        ('if kind == "response" and record.get("id") is not None:', 'if kind == "response":'),
+    ),
+    _of(
+        _HERE,
+        "malformed-records-lost",
+        "what is no record is dropped, not shown",
+        (
+            "            elif type(item) is bytes and not item.strip():\n",
+            "            elif type(record) is not dict:\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "failure-taken-for-success",
+        "what Pi refuses counts as done",
+        ('    if response.get("success") is not True:\n', '    if response.get("success") is None:\n'),
+    ),
+    _of(
+        _REQUESTS,
+        "matched-by-command",
+        "a response goes to whoever asked first for the same thing",
+        (
+            "        pending = self._pending.pop(id_, None) if type(id_) is str else None\n",
+            (
+                "        pending = next((p for p in self._pending.values() if p.command == record.get('command')), None)\n"
+                "        if pending is not None:\n"
+                "            del self._pending[pending.id]\n"
+            ),
+        ),
+    ),
+    _of(
+        _REQUESTS,
+        "ids-used-again",
+        "the id of a request is that of one before it",
+        ('        id_ = f"r{self._last_id}"\n', '        id_ = f"r{self._last_id % 3}"\n'),
+    ),
+    _of(
+        _REQUESTS,
+        "failed-twice",
+        "a request that was timed out stays in the table, to fail again",
+        ("            self.forget(pending)\n            pending._finish", "            pending._finish"),
+    ),
+    _of(
+        _REQUESTS,
+        "last-one-never-failed",
+        "of the requests in flight when a Pi dies, the last is forgotten",
+        ("        for pending in failing:\n", "        for pending in failing[:-1] or failing:\n"),
+    ),
+    _of(
+        _REQUESTS,
+        "clock-not-set",
+        "a request with an earlier deadline than all others does not set the clock",
+        ("                self._clock.deadline = pending.deadline\n", "                pass\n"),
+    ),
+    _of(
+        _REQUESTS,
+        "clock-set-too-late",
+        "requests time out a tenth late",
+        ("self._earliest = pending.deadline\n", "self._earliest = pending.deadline + 0.1 * timeout\n"),
+        ("self._clock.deadline = pending.deadline", "self._clock.deadline = self._earliest"),
+        (
+            "with trio.CancelScope(deadline=self._earliest) as self._clock:",
+            "with trio.CancelScope(deadline=self._earliest * 1.1) as self._clock:",
+        ),
+    ),
+    _of(
+        _INTAKE,
+        "read-and-lost",
+        "what a request reads behind its own response is lost",
+        ("                self._route(items)\n", "                self._route(items[:2])\n"),
+    ),
+)

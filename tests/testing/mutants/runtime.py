@@ -1,0 +1,92 @@
+"""Bugs in what puts it all together."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+_of = Mutant.of
+_HERE = "runtime.runtime"
+
+MUTANTS = (
+    _of(
+        _HERE,
+        "cancelled-spawn-goes-on",
+        "what a cancelled spawn started is left to itself",
+        (
+            (
+                '            supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")\n'
+                "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
+                "                await supervisor.wait_stopped()\n"
+            ),
+            "",
+        ),
+    ),
+    _of(
+        _HERE,
+        "cancelled-spawn-does-not-wait",
+        "a cancelled spawn returns before what it started is over",
+        (
+            (
+                "            with trio.CancelScope(shield=True):  # bounded by the supervisor's own deadlines\n"
+                "                await supervisor.wait_stopped()\n"
+            ),
+            "",
+        ),
+    ),
+    _of(
+        _HERE,
+        "stopped-one-by-one",
+        "the instances of a runtime are stopped one behind the other",
+        (
+            (
+                "        self._request_stop_of_all(manner, why)  # all at once: n of them take as long as one\n"
+                "        for supervisor in self._supervisors.values():\n"
+            ),
+            "        for supervisor in self._supervisors.values():\n            supervisor.request_stop(manner, why)\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "cancelled-scope-is-patient",
+        "a runtime whose body raised or was cancelled stops its instances politely",
+        ("iter((StopManner.PROMPT, StopManner.HASTY))", "iter((StopManner.POLITE, StopManner.HASTY))"),
+    ),
+    _of(
+        _HERE,
+        "returned-scope-is-impatient",
+        "a runtime whose body returned gives its instances no time to finish",
+        (
+            '_stop_all(StopManner.POLITE, "was stopped with its runtime")',
+            '_stop_all(StopManner.PROMPT, "was stopped with its runtime")',
+        ),
+    ),
+    _of(
+        _HERE,
+        "spawned-while-closing",
+        "something can still be spawned while the runtime is being closed",
+        ("        if self._service.closing:\n", "        if self._service.closing is None:\n"),
+    ),
+    _of(
+        "concurrency.service",
+        "shield-forgotten",
+        "cancellation reaches the supervisors themselves",
+        ("        with trio.CancelScope(shield=True):\n            await task()", "        await task()"),
+    ),
+    _of(
+        "concurrency.service",
+        "stop-cancelled",
+        "the teardown of a cancelled runtime is cancelled, too",
+        (
+            "            with trio.CancelScope(shield=True):\n                await stop(reason)\n",
+            "            await stop(reason)\n",
+        ),
+    ),
+    _of(
+        "concurrency.service",
+        "exception-swallowed",
+        "what the body of a runtime raised does not come out of it",
+        ("        if body_error is not None:\n            raise body_error\n        return\n", "        return\n"),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Bugs in supervision trees."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+_of = Mutant.of
+_HERE = "supervisor.tree"
+
+MUTANTS = (
+    _of(
+        _HERE,
+        "stopped-in-starting-order",
+        "the child that was started first is stopped first",
+        ("        for child, _ in reversed(self._children):\n", "        for child, _ in self._children:\n"),
+    ),
+    _of(
+        _HERE,
+        "stopped-all-at-once",
+        "children that depend on each other are stopped side by side",
+        (
+            "            child.request_stop(manner, why)\n            await child.wait_stopped()\n",
+            "            child.request_stop(manner, why)\n",
+        ),
+    ),
+    _of(
+        _HERE,
+        "rest-takes-all",
+        "with rest_for_one, those before a child fall with it, too",
+        ("if self.strategy is Strategy.REST_FOR_ONE else 0", "if self.strategy is Strategy.ONE_FOR_ONE else 0"),
+    ),
+    _of(
+        _HERE,
+        "all-takes-rest",
+        "with one_for_all, only those behind a child fall with it",
+        ("order.index(fallen) + 1 if self.strategy is Strategy.REST_FOR_ONE else 0", "order.index(fallen) + 1"),
+    ),
+    _of(
+        _HERE,
+        "one-takes-all",
+        "with one_for_one, everybody falls with a child",
+        ("        if self.strategy is Strategy.ONE_FOR_ONE:\n            return\n", ""),
+    ),
+    _of(
+        _HERE,
+        "budget-of-the-child",
+        "the child's own budget counts, and not the tree's",
+        (
+            "policy = attrs.evolve(supervisor.spec.restart, intensity=self.intensity, period=self.period)",
+            "policy = supervisor.spec.restart",
+        ),
+    ),
+    _of(
+        _HERE,
+        "no-turns",
+        "children that fell together do not wait for each other as they rise",
+        ("        if self.strategy is Strategy.ONE_FOR_ONE:\n            return True\n", "        return True\n"),
+    ),
+    _of(
+        "runtime.runtime",
+        "children-started-backwards",
+        "the last child of a tree is started first",
+        ("                for child in children:\n", "                for child in reversed(children):\n"),
+    ),
+)
