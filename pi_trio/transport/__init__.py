@@ -1,7 +1,9 @@
-"""Records over pipes (and later WebSocket)."""
+"""Records over pipes, and over WebSocket."""
 
 from __future__ import annotations
 
+from .dial import open_websocket, wrap_websocket
 from .pipes import PipeTransport
+from .websocket import SUBPROTOCOLS, WebSocketTransport
 
-__all__ = ["PipeTransport"]
+__all__ = ["SUBPROTOCOLS", "PipeTransport", "WebSocketTransport", "open_websocket", "wrap_websocket"]
