@@ -41,35 +41,33 @@ class Connection:
         self._greeting_timeout = greeting_timeout
         self._link: Link | None = None
         self._attempts = 0
-        self._lost_at = 0.0
+        self._lost_at: float | None = None  # there was no other before the first
         self._scope = trio.CancelScope()
+        self._said_goodbye = False
+        self._finished = False
 
     def __repr__(self) -> str:
         return f"<Connection of {self._client!r}>"
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be connected, until that is over for good, or closed. Started when Pi has answered for the first time.
-
-        Raises:
-            ConnectFailed: the first connection did not come about. That a later one does not is told to whoever
-                uses the client.
-        """
+    async def run(self) -> None:
+        """Be connected, until that is over for good, or closed. Never raises: whoever uses the client is told."""
         try:
             with self._scope:
-                reason = await self._live(task_status)
+                reason = await self._live()
                 while reason is not None and (delay := self._policy.delay(self._attempts, random.random())) is not None:
                     self._attempts += 1
                     _log.info("%r: connecting again in %.2f s: %s", self._client, delay, reason)
                     await trio.sleep(delay)
-                    reason = await self._live_again()
+                    reason = await self._live()
                 if reason is not None:
                     self._give_up(reason)
         finally:
-            self._client.close(lambda: ConnectionClosed("the client was closed"), quietly=True)
+            self._finish(_closed, quietly=True)
 
     def close(self) -> None:
         """Say goodbye: requests fail, what was sent before gets through, and :meth:`run` returns. Idempotent."""
-        self._client.refuse(lambda: ConnectionClosed("the client was closed"))
+        self._said_goodbye = True
+        self._client.refuse(_closed)
         if self._link is not None:
             self._link.close_sending()
         else:
@@ -79,26 +77,27 @@ class Connection:
         """Be done with it. Idempotent."""
         self._scope.cancel()
 
-    async def _live_again(self) -> str | None:
-        try:
-            return await self._live()
-        except ConnectFailed as error:
-            if not error.final:
-                return error.reason
-            url, reason, status = error.url, error.reason, error.status
-            self._client.close(lambda: ConnectFailed(url, reason, status=status, final=True), quietly=False)
-            return None
-
-    async def _live(self, task_status: trio.TaskStatus[None] | None = None) -> str | None:
+    async def _live(self) -> str | None:
         """Have one link, to its end. Why it is to be followed by another; ``None``: it is not."""
-        async with self._open_link() as link:
-            self._link = link
-            try:
-                return await self._serve(link, task_status)
-            finally:
-                self._link = None
+        try:
+            async with self._open_link() as link:
+                self._link = link
+                try:
+                    return await self._serve(link)
+                finally:
+                    self._link = None
+        except ConnectFailed as error:
+            return self._failed(error)
 
-    async def _serve(self, link: Link, task_status: trio.TaskStatus[None] | None) -> str | None:
+    def _failed(self, error: ConnectFailed) -> str | None:
+        # The first one is for the caller, who gets the error and decides.
+        if self._lost_at is not None and not error.final:
+            return error.reason
+        url, reason, status, final = error.url, error.reason, error.status, error.final
+        self._finish(lambda: ConnectFailed(url, reason, status=status, final=final), quietly=False)
+        return None
+
+    async def _serve(self, link: Link) -> str | None:
         failure: ConnectFailed | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run_sender)
@@ -108,36 +107,41 @@ class Connection:
                 failure = error  # raised in here, it would come out in a group
             else:
                 await nursery.start(self._client.serve_dialogs)
-                await self._be_connected(link, greeting, task_status)
+                await self._be_connected(link, greeting)
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
         return self._ended(link.closing or Closing(1006), link)
 
-    async def _be_connected(self, link: Link, greeting: Greeting, task_status: trio.TaskStatus[None] | None) -> None:
+    async def _be_connected(self, link: Link, greeting: Greeting) -> None:
         since = trio.current_time()
-        if task_status is None:
-            self._client.attach(link, Reconnected(greeting.state, since - self._lost_at))
-        else:
-            self._client.attach(link)
-            task_status.started()
+        again = None if self._lost_at is None else Reconnected(greeting.state, since - self._lost_at)
+        self._client.attach(link, again)
         self._client.take_in(greeting)
         self._client.open()
         await self._client.serve(link)
-        self._lost_at = trio.current_time()
-        if self._lost_at - since >= self._policy.reset_after:
+        self._lost_at = now = trio.current_time()
+        if now - since >= self._policy.reset_after:
             self._attempts = 0
 
     def _ended(self, closing: Closing, link: Link) -> str | None:
         if is_final_close(closing.code):
-            self._client.close(
-                lambda: ConnectionClosed(f"the connection was closed: {closing}"),
-                quietly=closing.code in _QUIET_CLOSES,
-            )
+            quietly = closing.code in _QUIET_CLOSES
+            self._finish(lambda: ConnectionClosed(f"the connection was closed: {closing}"), quietly=quietly)
             return None
         self._client.lose(str(closing), link.unsent())
         return str(closing)
 
     def _give_up(self, reason: str) -> None:
         why = f"given up after {self._attempts} attempts to connect again: {reason}"
-        self._client.close(lambda: ConnectionLost(why, uncertain=False), quietly=False)
+        self._finish(lambda: ConnectionLost(why, uncertain=False), quietly=False)
+
+    def _finish(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
+        """There will be no other link. The first reason is the one that is told."""
+        if not self._finished:
+            self._finished = True
+            self._client.close(_closed if self._said_goodbye else why, quietly=quietly or self._said_goodbye)
+
+
+def _closed() -> ConnectionClosed:
+    return ConnectionClosed("the client was closed")

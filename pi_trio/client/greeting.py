@@ -59,7 +59,9 @@ def _answer(item: Item) -> Record | None:
 
 
 def _state(name: str, answer: Record) -> State:
+    if answer.get("success") is not True:
+        raise ConnectFailed(name, f"Pi refused its first request: {answer.get('error', 'no reason was given')}")
     try:
         return response_data("get_state", answer.get("data"), State)
-    except InvalidResponse as error:  # a refusal has no data, either
-        raise ConnectFailed(name, f"Pi's first answer is none: {answer.get('error', error)}") from error
+    except InvalidResponse as error:
+        raise ConnectFailed(name, str(error)) from error

@@ -113,5 +113,10 @@ async def connect_client(
 ) -> PiClient:
     """As :func:`open_client`, but its task lives in ``nursery``, and ends when that is cancelled."""
     client, connection = _prepare(url, token, options or RemoteOptions())
-    await nursery.start(connection.run)
+    nursery.start_soon(connection.run)
+    try:
+        await client.wait_connected()
+    except BaseException:
+        connection.cancel()
+        raise
     return client

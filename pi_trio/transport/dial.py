@@ -207,7 +207,7 @@ class _Opening(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if self.over:
                 raise
-            raise _EndedEarly(str(error.__cause__ or error) or "it hung up during the handshake") from error
+            raise _EndedEarly(f"it hung up during the handshake ({error.__cause__ or error})") from error
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

@@ -84,6 +84,13 @@ class WebSocketPi(Wire):
         self.subprotocol = subprotocol
         self.refusal = refusal
         self.state = STATE
+        self.greeting: Record | None = {"success": True}
+        """What it answers first; ``None``: nothing."""
+        self.before_greeting: list[Record] = []
+        self.stall: trio.Event | None = None
+        """Set, it reads no more until that event."""
+        self.full: trio.Event | None = None
+        """Set, what the client writes is not taken until that event."""
         self.dialled = 0
         self.headers: dict[bytes, bytes] = {}
         self.connection: trio_websocket.WebSocketConnection | None = None
@@ -94,10 +101,10 @@ class WebSocketPi(Wire):
         """A connection of its own."""
         self.dialled += 1
         ours, theirs = trio.testing.memory_stream_pair()
-        self.stream = theirs
-        nursery.start_soon(self._serve, theirs)
+        self.stream = _Stalling(theirs, self)
+        nursery.start_soon(self._serve, self.stream)
         deadline = trio.current_time() + 10
-        async with wrap_websocket(ours, "ws://pi", deadline=deadline, **options) as transport:
+        async with wrap_websocket(_Full(ours, self), "ws://pi", deadline=deadline, **options) as transport:
             yield transport
 
     async def drop(self) -> None:
@@ -113,12 +120,13 @@ class WebSocketPi(Wire):
                 await request.reject(self.refusal)
                 return
             self.connection = await request.accept(subprotocol=self.subprotocol)
-            nursery.start_soon(self._speak, self.connection)
             try:
-                while True:
-                    self._hear(await self.connection.get_message())
-            except trio_websocket.ConnectionClosed:
-                nursery.cancel_scope.cancel()
+                async with trio.open_nursery() as speaking:
+                    speaking.start_soon(self._speak, self.connection)
+                    while True:
+                        self._hear(await self.connection.get_message())
+            except* trio_websocket.ConnectionClosed:
+                pass  # its reader is at the end of the closing handshake
 
     def _hear(self, message: str | bytes) -> None:
         assert isinstance(message, str), "records are text"
@@ -131,7 +139,9 @@ class WebSocketPi(Wire):
             record = decode_line(line.encode())
             assert isinstance(record, dict)
             if record.get("id") == "greeting":
-                self.says({"type": "response", "id": "greeting", "success": True, "data": self.state})
+                self.says(*self.before_greeting)
+                if self.greeting is not None:
+                    self.says({"type": "response", "id": "greeting", "data": self.state, **self.greeting})
             else:
                 self.sent.append(record)
 
@@ -143,6 +153,46 @@ class WebSocketPi(Wire):
             else:
                 for line in lines:
                     await connection.send_message(line.rstrip("\n"))
+
+
+class _Through(trio.abc.Stream):
+    """A stream through which a test gets its hands on another."""
+
+    def __init__(self, stream: trio.abc.Stream, pi: WebSocketPi) -> None:
+        self._stream = stream
+        self._pi = pi
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Stalling(_Through):
+    """Pi's end."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        if self._pi.stall is not None:
+            await self._pi.stall.wait()
+        return data
+
+
+class _Full(_Through):
+    """The client's end."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._pi.full is not None:
+            await self._pi.full.wait()
+            raise trio.BrokenResourceError
+        await self._stream.send_all(data)
 
 
 def delta(text: str) -> Record:
@@ -204,7 +254,8 @@ async def _over_websocket(test: Callable[[PiClient, Any], Awaitable[None]], hand
     client.dialog_handler = handler
     async with trio.open_nursery() as nursery:
         connection = Connection(client, partial(pi.dial, nursery), policy=ReconnectPolicy(), greeting_timeout=10.0)
-        await nursery.start(connection.run)
+        nursery.start_soon(connection.run)
+        await client.wait_connected()
         await test(client, pi)
         nursery.cancel_scope.cancel()
 
