@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 import trio
@@ -73,18 +75,33 @@ class Scripted:
         return ("-e", str(path))
 
 
+def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
+    """An executable that is a ``pi`` which serves WebSocket by itself, and the environment it wants."""
+    path = folder / "pi-server"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / "standin.py"} "$@"\n')
+    path.chmod(0o755)
+    return path, {"STANDIN_PI": json.dumps(pi.command)}
+
+
 @asynccontextmanager
-async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator[Scripted]:
-    """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left."""
+async def scripted(
+    pi: PiInstall, folder: Path, script: Script, *, launch: Literal["stdio", "server"] = "stdio"
+) -> AsyncIterator[Scripted]:
+    """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left.
+
+    With ``launch="server"`` it is the stand-in that is spawned, and talked to over WebSocket.
+    """
     work = folder / "work"
     work.mkdir(exist_ok=True)
     async with open_model_server(script) as model:
+        executable, env = standin(pi, folder) if launch == "server" else (pi.path, {})
         base = InstanceSpec(
-            pi=pi.path,
+            pi=executable,
+            launch=launch,
             provider="scripted",
             model="scripted-1",
             cwd=work,
-            env=model.configure(folder / "agent"),
+            env={**model.configure(folder / "agent"), **env},
             ephemeral=True,
             grace_timeout=3.0,
             restart=RestartType.TEMPORARY,

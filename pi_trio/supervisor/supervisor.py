@@ -93,6 +93,8 @@ class Surroundings:
     publish: Callable[[InstanceEvent], None]
     starts: trio.CapacityLimiter
     """Limits how many processes start at the same time."""
+    free_port: Callable[[], int]
+    """A port for a Pi that serves, and was given none."""
     kin: Kin = attrs.field(factory=Kin)
 
 
@@ -287,6 +289,8 @@ class Supervisor:
     async def _incarnate(self) -> Ending:
         session = self.client.session_id
         spec = self.spec if session is None else self.spec.continued(session)
+        if spec.launch == "server" and spec.port is None:
+            spec = attrs.evolve(spec, port=self._around.free_port())
         self._incarnations += 1
         self._started_at = trio.current_time()
         self._ready_at = None

@@ -171,11 +171,14 @@ class WebSocketTransport(Link):
 
     async def run(self) -> None:
         """Take in what comes, and see that the other side is there. Ends with the connection."""
-        async with trio.open_nursery() as nursery:
-            if self._heartbeat is not None:
-                nursery.start_soon(self._beat, self._heartbeat)
-            await self._take_in()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._heartbeat is not None:
+                    nursery.start_soon(self._beat, self._heartbeat)
+                await self._take_in()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._end(Closing(_ABNORMAL, "it was closed from this side"))
 
     async def _take_in(self) -> None:
         try:
