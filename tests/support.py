@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -75,6 +75,16 @@ class Scripted:
         return ("-e", str(path))
 
 
+@attrs.frozen
+class ServedPi(PiInstall):
+    """A Pi that serves WebSocket by itself."""
+
+
+def served(pi: PiInstall) -> ServedPi:
+    """The same, but serving."""
+    return ServedPi(pi.path, pi.version, pi.origin, pi.node)
+
+
 def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
     """An executable that is a ``pi`` which serves WebSocket by itself, and the environment it wants."""
     path = folder / "pi-server"
@@ -84,20 +94,19 @@ def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
 
 
 @asynccontextmanager
-async def scripted(
-    pi: PiInstall, folder: Path, script: Script, *, launch: Literal["stdio", "server"] = "stdio"
-) -> AsyncIterator[Scripted]:
+async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator[Scripted]:
     """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left.
 
-    With ``launch="server"`` it is the stand-in that is spawned, and talked to over WebSocket.
+    A :class:`ServedPi` is spawned through the stand-in, and talked to over WebSocket.
     """
+    serves = isinstance(pi, ServedPi)
     work = folder / "work"
     work.mkdir(exist_ok=True)
     async with open_model_server(script) as model:
-        executable, env = standin(pi, folder) if launch == "server" else (pi.path, {})
+        executable, env = standin(pi, folder) if serves else (pi.path, {})
         base = InstanceSpec(
             pi=executable,
-            launch=launch,
+            launch="server" if serves else "stdio",
             provider="scripted",
             model="scripted-1",
             cwd=work,

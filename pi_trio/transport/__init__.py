@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dial import open_websocket, wrap_websocket
+from .dial import check_url, open_websocket, wrap_websocket
 from .dialled import DialledTransport
 from .pipes import PipeTransport
 from .websocket import SUBPROTOCOLS, WebSocketTransport
@@ -12,6 +12,7 @@ __all__ = [
     "DialledTransport",
     "PipeTransport",
     "WebSocketTransport",
+    "check_url",
     "open_websocket",
     "wrap_websocket",
 ]

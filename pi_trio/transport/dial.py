@@ -19,7 +19,7 @@ from ..lifecycle import is_final_status
 from ..protocol import DEFAULT_MAX_RECORD_BYTES
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
-__all__ = ["open_websocket", "wrap_websocket"]
+__all__ = ["check_url", "open_websocket", "wrap_websocket"]
 
 # How long the other side has to say goodbye, when there is time; and when there is none.
 _CLOSE_TIMEOUT = 2.0
@@ -56,7 +56,7 @@ async def open_websocket(
         ConnectFailed: nobody answered, or who did refused us.
         ValueError: that is no such URL.
     """
-    parts = _parse(url)
+    parts = check_url(url)
     deadline = trio.current_time() + connect_timeout
     stream = await _open_stream(url, parts, ssl_context, deadline)
     async with wrap_websocket(
@@ -95,7 +95,7 @@ async def wrap_websocket(
             alive.cancel()
             await trio.aclose_forcefully(stream)  # what reads it ends with it
 
-    parts = _parse(url)
+    parts = check_url(url)
     try:
         async with open_service_nursery(stop) as service:
             with trio.CancelScope(deadline=deadline) as scope:
@@ -130,8 +130,10 @@ async def wrap_websocket(
         raise ConnectFailed(url, str(error)) from error
 
 
-def _parse(url: str) -> SplitResult:
+def check_url(url: str) -> SplitResult:
+    """The parts of a URL that :func:`open_websocket` takes; raises ``ValueError`` for another."""
     parts = urlsplit(url)
+    _ = parts.port  # raises when it is no number
     if parts.scheme not in ("ws", "wss", "ws+unix") or not (parts.hostname or parts.scheme == "ws+unix"):
         raise ValueError(f"not a WebSocket URL (ws://host:port, wss://host:port, ws+unix:///path): {url!r}")
     return parts

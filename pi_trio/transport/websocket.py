@@ -62,6 +62,7 @@ class WebSocketTransport(Link):
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._max_outbox_bytes = max_outbox_bytes
+        self._drained = trio.Event()
         self._work = trio.Event()
         self._sending_closed = False
         self._closing: Closing | None = None
@@ -98,6 +99,12 @@ class WebSocketTransport(Link):
         """See :meth:`pi_trio.abc.Link.unsent`."""
         return tuple(self._outbox)
 
+    async def drain(self) -> None:
+        """Wait until nothing is queued, or the connection is over. What is on its way is not waited for."""
+        await trio.lowlevel.checkpoint()
+        while self._outbox and self._closing is None:
+            await self._drained.wait()
+
     async def run_sender(self) -> None:
         """Send what is queued, until closed, broken or cancelled."""
         try:
@@ -128,7 +135,13 @@ class WebSocketTransport(Link):
     def _take_record(self) -> bytes:
         record = self._outbox.popleft()
         self._outbox_bytes -= len(record)
+        if not self._outbox:
+            self._wake_drained()
         return record
+
+    def _wake_drained(self) -> None:
+        self._drained.set()
+        self._drained = trio.Event()
 
     def close_sending(self) -> None:
         """Say goodbye once the queue has been sent: a WebSocket is closed in both directions. Idempotent."""
@@ -200,6 +213,7 @@ class WebSocketTransport(Link):
             self._closing = closing
             self._room.set()
             self._work.set()
+            self._wake_drained()
             self.interrupt()
 
     async def _beat(self, period: float) -> None:

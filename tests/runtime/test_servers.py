@@ -18,7 +18,7 @@ from pi_trio import (
 )
 from pi_trio.launch import PiInstall
 from pi_trio.testing import ModelRequest, Turn
-from tests.support import run, scripted
+from tests.support import run, scripted, served
 
 
 def hello(_: ModelRequest) -> Turn:
@@ -43,7 +43,7 @@ def test_its_command_lines() -> None:
 
 def test_a_server_is_spawned_prompted_and_gone(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
-        async with scripted(pi, tmp_path, hello, launch="server") as world:
+        async with scripted(served(pi), tmp_path, hello) as world:
             instance = await world.spawn()
             reply = await instance.client.send("hello")
             assert reply.text == "hello yourself"
@@ -57,7 +57,7 @@ def test_a_server_is_spawned_prompted_and_gone(pi: PiInstall, tmp_path: Path) ->
 
 def test_a_server_that_dies_is_started_again_with_its_session(one_pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
-        async with scripted(one_pi, tmp_path, hello, launch="server") as world:
+        async with scripted(served(one_pi), tmp_path, hello) as world:
             instance = await world.spawn(
                 restart=RestartPolicy(type=RestartType.PERMANENT), ephemeral=False, session_id="kept"
             )
@@ -87,7 +87,7 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
 
 def test_a_connection_that_is_lost_ends_the_process(one_pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
-        async with scripted(one_pi, tmp_path, hello, launch="server") as world:
+        async with scripted(served(one_pi), tmp_path, hello) as world:
             instance = await world.spawn(max_record_bytes=3000)
             with pytest.raises(ProcessExited):
                 await instance.client.bash("head -c 10000 /dev/zero | tr '\\0' x")
