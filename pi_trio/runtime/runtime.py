@@ -16,7 +16,7 @@ from ..concurrency import ServiceNursery, open_service_nursery
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
 from ..lifecycle import TERMINAL, InstanceState, StopManner
-from ..process import Interruption, current_interruption, free_port, new_run_id, open_default_host
+from ..process import Interruption, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
 from ..registry import EventFeed, Registry
 from ..supervisor import (
@@ -128,7 +128,6 @@ class Runtime:
                 command=self._command_for(self._pis[spec.pi], name, env),
                 publish=sender.send_nowait,
                 starts=self._starts,
-                free_port=free_port,
                 kin=Kin() if tree is None else tree,  # an empty tree is false
             ),
         )

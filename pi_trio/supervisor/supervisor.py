@@ -31,6 +31,7 @@ from ..lifecycle import (
     advance,
     decide_restart,
 )
+from ..process import free_port
 from ..protocol import State
 from ..tools import ToolHost
 from .incarnation import Ending, Incarnation, Observer
@@ -93,9 +94,9 @@ class Surroundings:
     publish: Callable[[InstanceEvent], None]
     starts: trio.CapacityLimiter
     """Limits how many processes start at the same time."""
-    free_port: Callable[[], int]
-    """A port for a Pi that serves, and was given none."""
     kin: Kin = attrs.field(factory=Kin)
+    free_port: Callable[[], int] = free_port
+    """A port for a Pi that serves, and was given none."""
 
 
 class Supervisor:
