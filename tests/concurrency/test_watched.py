@@ -16,11 +16,11 @@ def test_a_watcher_sees_the_value_of_now_and_then_the_newest() -> None:
         watched.set(2)
         watched.set(3)  # nobody looked in between
         assert await changes.__anext__() == 3
-        seen = []
+        seen: list[int] = []
 
         async def watch() -> None:
-            async for value in changes:
-                seen.append(value)
+            while True:
+                seen.append(await changes.__anext__())
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)

@@ -13,7 +13,7 @@ from pi_trio.lifecycle import is_final_close, is_final_status
 @given(attempts=st.integers(0, 50), random=st.floats(0, 1))
 def test_it_is_tried_as_often_as_the_policy_says_with_its_delays(attempts: int, random: float) -> None:
     policy = ReconnectPolicy(attempts=attempts)
-    delays = []
+    delays: list[float] = []
     while (delay := policy.delay(len(delays), random)) is not None:
         delays.append(delay)
     assert delays == [Backoff().delay(n, random) for n in range(attempts)]
