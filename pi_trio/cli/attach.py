@@ -118,8 +118,10 @@ class Bridge:
             if not isinstance(record, dict) or record.get("type") != "extension_ui_response":
                 self._unanswered += 1  # to what is no command, Pi says so
                 self._answered = trio.Event()
+            # What is not UTF-8, Pi's own reader replaces, too.
+            text = line if line.isascii() else line.decode("utf-8", "replace").encode()
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the reading side finds out why
-                self._link.send_nowait(line + b"\n")
+                self._link.send_nowait(text + b"\n")
 
     def _finish(self) -> None:
         self.finished = True

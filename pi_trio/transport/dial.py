@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -17,6 +17,7 @@ from ..concurrency import ServiceNursery, open_service_nursery
 from ..errors import ConnectFailed
 from ..lifecycle import is_final_status
 from ..protocol import DEFAULT_MAX_RECORD_BYTES
+from .stream import EndedEarly, WebSocketStream
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
 __all__ = ["check_url", "open_websocket", "wrap_websocket"]
@@ -81,12 +82,12 @@ async def wrap_websocket(
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
 ) -> AsyncIterator[WebSocketTransport]:
     """As :func:`open_websocket`, over a ``stream`` that is there already, and is closed behind the body."""
-    opening = _Opening(stream)
+    below = WebSocketStream(stream)
     alive = trio.CancelScope()
     connection: WebSocketConnection | None = None
 
     async def stop(reason: BaseException | None) -> None:
-        opening.over = True
+        below.opening = False
         try:
             if connection is not None:
                 with trio.move_on_after(_CLOSE_TIMEOUT if reason is None else _HASTY_CLOSE_TIMEOUT):
@@ -101,7 +102,7 @@ async def wrap_websocket(
             with trio.CancelScope(deadline=deadline) as scope:
                 connection = await trio_websocket.wrap_client_stream(
                     cast("trio.Nursery", _Reader(service, stream)),
-                    opening,  # type: ignore[arg-type]  # any stream will do, says its documentation
+                    below,  # type: ignore[arg-type]  # any stream will do, says its documentation
                     parts.netloc.rpartition("@")[2] or "localhost",
                     "/" if parts.scheme == "ws+unix" else _target(parts),
                     subprotocols=SUBPROTOCOLS,
@@ -113,8 +114,8 @@ async def wrap_websocket(
             if connection is None:
                 assert scope.cancelled_caught
                 raise ConnectFailed(url, "it did not answer in time")
-            opening.over = True
-            transport = WebSocketTransport(connection, heartbeat=heartbeat)
+            below.opening = False
+            transport = WebSocketTransport(connection, below, heartbeat=heartbeat)
 
             async def run() -> None:
                 with alive:
@@ -126,7 +127,7 @@ async def wrap_websocket(
         status = error.status_code
         reason = f"refused with HTTP {status}"
         raise ConnectFailed(url, reason, status=status, final=is_final_status(status)) from error
-    except _EndedEarly as error:
+    except EndedEarly as error:
         raise ConnectFailed(url, str(error)) from error
 
 
@@ -177,42 +178,3 @@ class _Reader:
                 await trio.aclose_forcefully(self._stream)
 
         self._service.start_soon(read, name="WebSocket reader")
-
-
-class _EndedEarly(Exception):
-    """The stream ended in the handshake."""
-
-
-class _Opening(trio.abc.Stream):
-    """A stream that raises when it ends during the handshake, where trio-websocket would wait for ever."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.over = False
-        """Whether the handshake is."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        with self._watched():
-            data = await self._stream.receive_some(max_bytes)
-        if not data and not self.over:
-            raise _EndedEarly("it hung up during the handshake")
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with self._watched():
-            await self._stream.send_all(data)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            if self.over:
-                raise
-            raise _EndedEarly(f"it hung up during the handshake ({error.__cause__ or error})") from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

@@ -13,6 +13,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from ..abc import Closing, Link
+from .stream import WebSocketStream, text_frame
 
 __all__ = ["BATCHED", "SUBPROTOCOLS", "WebSocketTransport"]
 
@@ -31,12 +32,15 @@ _MAX_INBOX_BYTES = 16 * 1024 * 1024
 # Enough to be lost in the noise of what a message costs, little enough to be no wait for what comes behind it.
 _BYTES_PER_MESSAGE = 64 * 1024
 
+# When nothing can be sent any more, the reason may still be there to be read.
+_LAST_WORDS_TIMEOUT = 1.0
+
 # RFC 6455: nobody said goodbye.
 _ABNORMAL = 1006
 
 
 class WebSocketTransport(Link):
-    """Carries records over ``connection``, which somebody else opened and closes.
+    """Carries records over ``connection``, which somebody else opened on ``stream``, and closes.
 
     It always reads, so that pings are answered, until so much is waiting for the client that reading has to stop; it
     pings, and when nothing came back for twice the ``heartbeat`` the connection is over. :meth:`run` does both, and is
@@ -46,12 +50,14 @@ class WebSocketTransport(Link):
     def __init__(
         self,
         connection: WebSocketConnection,
+        stream: WebSocketStream,
         *,
         heartbeat: float | None = 30.0,
         max_inbox_bytes: int = _MAX_INBOX_BYTES,
         max_outbox_bytes: int = _MAX_OUTBOX_BYTES,
     ) -> None:
         self._connection = connection
+        self._stream = stream
         self._batched = connection.subprotocol == BATCHED
         self._heartbeat = heartbeat
         self._inbox: deque[bytes] = deque()
@@ -66,6 +72,7 @@ class WebSocketTransport(Link):
         self._work = trio.Event()
         self._sending_closed = False
         self._closing: Closing | None = None
+        self._over = trio.Event()
         self._room.set()
 
     def __repr__(self) -> str:
@@ -89,6 +96,10 @@ class WebSocketTransport(Link):
             raise trio.BrokenResourceError(f"the connection is over: {self._closing}")
         if self._sending_closed:
             raise trio.ClosedResourceError("the sending side was closed")
+        if not self._outbox and self._connection.closed is None and self._stream.send_nowait(self._frame([record])):
+            if self._stream.unfinished:
+                self._work.set()
+            return
         if self._outbox and self._outbox_bytes + len(record) > self._max_outbox_bytes:
             raise trio.WouldBlock
         self._outbox.append(record)
@@ -109,28 +120,30 @@ class WebSocketTransport(Link):
         """Send what is queued, until closed, broken or cancelled."""
         try:
             while self._connection.closed is None:
-                if self._outbox:
-                    await self._connection.send_message(self._next_message())
+                if self._outbox or self._stream.unfinished:
+                    await self._stream.send_all(self._next_frame())
                 elif self._sending_closed:
                     await self._connection.aclose()
                 else:
                     self._work = trio.Event()
                     await self._work.wait()
-        except ConnectionClosed:
-            pass  # the reading side finds out why
+        except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+            with trio.move_on_after(_LAST_WORDS_TIMEOUT):
+                await self._over.wait()
+            await trio.aclose_forcefully(self._stream)
         finally:
             self._sending_closed = True
 
-    def _next_message(self) -> str:
-        message = self._take_record()
-        if not self._batched:
-            return message.rstrip(b"\n").decode()
-        batch = [message]
-        size = len(message)
-        while self._outbox and size + len(self._outbox[0]) <= _BYTES_PER_MESSAGE:
+    def _next_frame(self) -> bytes:
+        batch: list[bytes] = []
+        size = 0
+        while self._outbox and (not batch or (self._batched and size + len(self._outbox[0]) <= _BYTES_PER_MESSAGE)):
             batch.append(self._take_record())
             size += len(batch[-1])
-        return b"".join(batch).decode()
+        return self._frame(batch) if batch else b""
+
+    def _frame(self, records: list[bytes]) -> bytes:
+        return text_frame(b"".join(records) if self._batched else records[0].rstrip(b"\n"))
 
     def _take_record(self) -> bytes:
         record = self._outbox.popleft()
@@ -211,6 +224,7 @@ class WebSocketTransport(Link):
     def _end(self, closing: Closing) -> None:
         if self._closing is None:
             self._closing = closing
+            self._over.set()
             self._room.set()
             self._work.set()
             self._wake_drained()

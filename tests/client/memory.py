@@ -114,7 +114,7 @@ class WebSocketPi(Wire):
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         async with trio.open_nursery() as nursery:
-            request = await trio_websocket.wrap_server_stream(nursery, stream)
+            request = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=64 * 1024 * 1024)
             self.headers = dict(request.headers)
             if self.refusal is not None:
                 await request.reject(self.refusal)

@@ -126,6 +126,7 @@ def test_what_was_queued_behind_a_peer_that_does_not_read_was_never_sent() -> No
             assert outcomes == {}
             pi.full = None
             full.set()  # and it breaks
+            await trio.sleep(1)  # for a goodbye
             await back(client)
             await blocked()
             assert [record["type"] for record in pi.sent] == ["behind"]

@@ -12,10 +12,13 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from pi_trio import ConnectFailed, ConnectionClosed, connect_client, open_client
 from pi_trio.abc import Closing
 from pi_trio.transport import WebSocketTransport, open_websocket, wrap_websocket
+from pi_trio.transport.stream import text_frame
 from tests.client.memory import WebSocketPi, blocked
 from tests.support import run
 
@@ -286,5 +289,43 @@ def test_a_peer_whose_certificate_is_nobodys() -> None:
                     connect_timeout=5,
                 ):
                     raise AssertionError("that is no TLS")
+
+    run(main)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 125, 126, 65535, 65536])
+def test_a_frame_is_what_wsproto_reads(length: int) -> None:
+    text = ("{ü" + "x" * length).encode()[:length] if length != 1 else b"x"
+    text = text.decode(errors="ignore").encode()
+    server = Connection(ConnectionType.SERVER)
+    server.receive_data(text_frame(text))
+    parts = list(server.events())
+    assert all(isinstance(part, TextMessage) for part in parts)
+    assert "".join(part.data for part in parts if isinstance(part, TextMessage)).encode() == text
+    assert text_frame(b"x") != text_frame(b"x"), "the mask is the same"
+
+
+def test_what_does_not_fit_into_the_socket_is_finished_before_what_follows() -> None:
+    async def main() -> None:
+        pi = WebSocketPi()
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        pi.stall = stall = trio.Event()
+        stall.set()
+        url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, pi._serve, listeners)
+            async with open_websocket(url) as transport:
+                nursery.start_soon(transport.run_sender)
+                transport.send_nowait(b'{"n":0}\n')
+                transport.send_nowait(b'{"n":1,"long":"%b"}\n' % (b"x" * 20_000_000))
+                assert "0 bytes out" in repr(transport)  # begun: it cannot be called unsent any more
+                transport.send_nowait(b'{"n":2}\n')
+                assert transport.unsent() == (b'{"n":2}\n',)
+                await transport.drain()
+                transport.send_nowait(b'{"n":3}\n')
+                while len(pi.sent) < 4:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert [record["n"] for record in pi.sent] == [0, 1, 2, 3]
 
     run(main)
