@@ -211,7 +211,7 @@ class WebSocketTransport(Link):
             while self._closing is None:
                 message = await self._connection.get_message()
                 data = message.encode() if isinstance(message, str) else message
-                self._inbox += data.split(b"\n") if self._batched else (data,)
+                self._inbox += data.removesuffix(b"\n").split(b"\n") if self._batched else (data,)
                 self._inbox_bytes += len(data)
                 self.interrupt()
                 if self._inbox_bytes > self._max_inbox_bytes:
