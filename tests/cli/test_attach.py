@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from pi_trio import Instance
 from pi_trio.launch import PiInstall, find_node
 from pi_trio.process import free_port
 from pi_trio.testing import ModelRequest, Turn
+from tests.client.memory import WebSocketPi
 from tests.support import run, scripted, served
 
 HERE = Path(__file__).parent
@@ -143,11 +145,37 @@ def test_a_pi_that_goes_and_a_pi_that_is_not_there(one_pi: PiInstall, tmp_path: 
     run(main)
 
 
+def test_a_person_at_a_terminal_talks_to_it(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        ours, theirs = pty.openpty()
+        try:
+            async with running(one_pi, tmp_path) as (instance, url):
+                process = await trio.lowlevel.open_process(
+                    [*ATTACH, url], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+                )
+                assert process.stderr is not None
+                shown, typed = bytearray(), 0
+                async for data in process.stderr:
+                    shown += data
+                    if shown.count(b"\n> ") > typed:
+                        os.write(ours, (b"hi\n", b"\n", b"\x04")[typed])
+                        typed += 1
+                assert await process.wait() == 0
+                written = os.read(ours, 4096).decode()
+                assert "hello yourself" in written
+                assert f"{url}: scripted/scripted-1, session ".encode() in shown
+                assert typed == 3
+                assert await instance.client.get_last_assistant_text() == "hello yourself"
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    run(main)
+
+
 @pytest.mark.parametrize("way", ["file", "environment"])
 def test_the_token_comes_from_a_file_or_the_environment(tmp_path: Path, way: str) -> None:
     async def main() -> None:
-        from tests.client.memory import WebSocketPi
-
         pi = WebSocketPi()
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
