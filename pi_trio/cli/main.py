@@ -137,7 +137,7 @@ def attach(
         ignored += [f"--provider {provider}" if model is None else f"--model {model}"]
         provider = model = None
     try:
-        check_url(url)
+        check_url(url, token)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     sys.exit(run_async(partial(attach_command, url, token, PiFlags(provider, model, ignored))))

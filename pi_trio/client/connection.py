@@ -54,7 +54,7 @@ class Connection:
         try:
             with self._scope:
                 reason = await self._live()
-                while reason is not None and (delay := self._policy.delay(self._attempts, random.random())) is not None:
+                while reason is not None and (delay := self._next_delay()) is not None:
                     self._attempts += 1
                     _log.info("%r: connecting again in %.2f s: %s", self._client, delay, reason)
                     await trio.sleep(delay)
@@ -76,6 +76,9 @@ class Connection:
     def cancel(self) -> None:
         """Be done with it. Idempotent."""
         self._scope.cancel()
+
+    def _next_delay(self) -> float | None:
+        return None if self._said_goodbye else self._policy.delay(self._attempts, random.random())
 
     async def _live(self) -> str | None:
         """Have one link, to its end. Why it is to be followed by another; ``None``: it is not."""

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
@@ -24,23 +25,37 @@ __all__ = ["RemoteOptions", "connect_client", "open_client"]
 _CLOSE_TIMEOUT = 5.0
 
 
+def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be positive, not {value!r}")
+
+
+def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} must not be negative, but is {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class RemoteOptions:
-    """How a client behaves whose Pi is behind a WebSocket. Times are in seconds."""
+    """How a client behaves whose Pi is behind a WebSocket. Times are in seconds.
 
-    request_timeout: float = 30.0
+    Raises:
+        ValueError: a field has a value it cannot have.
+    """
+
+    request_timeout: float = attrs.field(default=30.0, validator=_not_negative)
     """How long a request waits for its response, unless it says otherwise."""
-    connect_timeout: float = 10.0
+    connect_timeout: float = attrs.field(default=10.0, validator=_positive)
     """How long a connection may take until it is there, and then until Pi has said how it is."""
-    heartbeat: float | None = 30.0
+    heartbeat: float | None = attrs.field(default=30.0, validator=_positive)
     """How often the other side is pinged; when nothing came back for twice that, it is gone. ``None``: not at all."""
     reconnect: ReconnectPolicy = attrs.field(factory=ReconnectPolicy)
     """What follows the loss of a connection."""
-    queue_limit: int = 1000
+    queue_limit: int = attrs.field(default=1000, validator=_not_negative)
     """How many requests may wait for another connection."""
-    queue_timeout: float = 30.0
+    queue_timeout: float = attrs.field(default=30.0, validator=_not_negative)
     """How long each of them does, at the most."""
-    max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES
+    max_record_bytes: int = attrs.field(default=DEFAULT_MAX_RECORD_BYTES, validator=_positive)
     """The longest message taken in; a longer one ends the connection."""
     dialogs: DialogHandler | None = None
     """Who answers the dialogs of Pi's extensions (see :mod:`pi_trio.client.dialogs`); ``None``: they are dismissed."""

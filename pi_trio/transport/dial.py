@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -55,9 +56,9 @@ async def open_websocket(
 
     Raises:
         ConnectFailed: nobody answered, or who did refused us.
-        ValueError: that is no such URL.
+        ValueError: that is no such URL, or it would send the token to another machine in the clear.
     """
-    parts = check_url(url)
+    parts = check_url(url, token)
     deadline = trio.current_time() + connect_timeout
     stream = await _open_stream(url, parts, ssl_context, deadline)
     async with wrap_websocket(
@@ -131,13 +132,22 @@ async def wrap_websocket(
         raise ConnectFailed(url, str(error)) from error
 
 
-def check_url(url: str) -> SplitResult:
-    """The parts of a URL that :func:`open_websocket` takes; raises ``ValueError`` for another."""
+def check_url(url: str, token: str | None = None) -> SplitResult:
+    """The parts of a URL that :func:`open_websocket` takes, with this token; raises ``ValueError`` for another."""
     parts = urlsplit(url)
     _ = parts.port  # raises when it is no number
     if parts.scheme not in ("ws", "wss", "ws+unix") or not (parts.hostname or parts.scheme == "ws+unix"):
         raise ValueError(f"not a WebSocket URL (ws://host:port, wss://host:port, ws+unix:///path): {url!r}")
+    if token is not None and parts.scheme == "ws" and not _is_here(parts.hostname or ""):
+        raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {url!r}")
     return parts
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _target(parts: SplitResult) -> str:

@@ -385,6 +385,18 @@ def test_a_client_that_is_closed_says_what_it_has_to_say() -> None:
     remote(test)
 
 
+def test_a_goodbye_to_a_peer_that_is_just_gone_is_one_all_the_same() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, connection: Connection) -> None:
+        connection.close()
+        await pi.drop()
+        await trio.sleep(100)
+        assert pi.dialled == 1
+        with pytest.raises(ConnectionClosed, match="the client was closed"):
+            await client.wait_connected()
+
+    remote(test)
+
+
 def test_a_client_that_is_closed_while_it_is_away() -> None:
     async def test(client: PiClient, pi: WebSocketPi, connection: Connection) -> None:
         pi.refusal = 503

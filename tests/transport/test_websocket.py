@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,9 +16,9 @@ import trio_websocket
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from pi_trio import ConnectFailed, ConnectionClosed, connect_client, open_client
+from pi_trio import ConnectFailed, ConnectionClosed, RemoteOptions, connect_client, open_client
 from pi_trio.abc import Closing
-from pi_trio.transport import WebSocketTransport, open_websocket, wrap_websocket
+from pi_trio.transport import WebSocketTransport, check_url, open_websocket, wrap_websocket
 from pi_trio.transport.stream import text_frame
 from tests.client.memory import WebSocketPi, blocked
 from tests.support import run
@@ -208,6 +209,37 @@ def test_what_is_no_such_url(url: str) -> None:
                 raise AssertionError("where to?")
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://example.com", "ws://192.0.2.1:4000", "ws://localhost.example.com", "ws://0.0.0.0:1"]
+)
+def test_a_token_is_not_sent_to_another_machine_in_the_clear(url: str) -> None:
+    with pytest.raises(ValueError, match="in the clear"):
+        check_url(url, "secret")
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:1", "ws://[::1]:1", "ws://localhost", "wss://example.com", "ws+unix:///s"]
+)
+def test_where_a_token_may_go(url: str) -> None:
+    check_url(url, "secret")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"heartbeat": 0.0},
+        {"queue_limit": -1},
+        {"queue_timeout": -1.0},
+        {"connect_timeout": 0.0},
+        {"max_record_bytes": 0},
+    ],
+)
+def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RemoteOptions(**wrong)
 
 
 @asynccontextmanager
