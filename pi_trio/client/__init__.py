@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..concurrency import Lagged, WhenFull
-from .client import EventStream, PiClient
+from .client import PiClient
 from .dialogs import DialogInterceptor
+from .event_stream import EventStream
 from .reconnected import Reconnected
 from .remote import RemoteOptions, connect_client, open_client
 from .reply import Reply
