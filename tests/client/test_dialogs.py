@@ -206,6 +206,7 @@ def test_when_pis_own_time_is_over_the_handler_is_cancelled_and_nothing_sent() -
         return True
 
     async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended.clear()  # of the way before
         transport.says(asked("u1", timeout=2000), asked("u2", timeout=-1), asked("u3", timeout=0))
         started = trio.current_time()
         await trio.sleep(1000)
