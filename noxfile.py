@@ -21,8 +21,8 @@ def install(session: nox.Session) -> None:
     session.install("--quiet", CONSTRAINTS, "-e", ".[pi]", *nox.project.dependency_groups(PYPROJECT, "test"))
 
 
-# They kill what dead runs have left, or look whether anything of one is left: they must have the machine to themselves.
-ALONE = "tests/process"
+# These must have the machine to themselves: they kill what dead runs have left, or take all of it for their own processes.
+ALONE = ("tests/process", "tests/testing/test_mutants.py")
 
 
 def run_tests(session: nox.Session) -> None:
@@ -30,8 +30,8 @@ def run_tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
     else:
-        session.run("pytest", "--numprocesses=3", "--dist=worksteal", f"--ignore={ALONE}")
-        session.run("pytest", ALONE)
+        session.run("pytest", "--numprocesses=3", "--dist=worksteal", *(f"--ignore={each}" for each in ALONE))
+        session.run("pytest", *ALONE)
 
 
 @nox.session

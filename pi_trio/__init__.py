@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from .client import EventStream, Lagged, PiClient, PiStatus, Reply, Run, WhenFull
+from .client import (
+    EventStream,
+    Lagged,
+    PiClient,
+    PiStatus,
+    Reconnected,
+    RemoteOptions,
+    Reply,
+    Run,
+    WhenFull,
+    connect_client,
+    open_client,
+)
 from .errors import (
     BranchNotFound,
     ClientError,
     CommandFailed,
+    ConnectFailed,
     ConnectionClosed,
+    ConnectionLost,
     InstallFailed,
     InstanceExists,
     InstanceNotFound,
@@ -34,7 +48,16 @@ from .errors import (
     ToolSpecError,
 )
 from .launch import InstanceSpec
-from .lifecycle import Backoff, Health, HealthPolicy, InstanceState, RestartPolicy, RestartType
+from .lifecycle import (
+    Backoff,
+    ConnectionState,
+    Health,
+    HealthPolicy,
+    InstanceState,
+    ReconnectPolicy,
+    RestartPolicy,
+    RestartType,
+)
 from .runtime import Runtime, RuntimeStatistics, open_runtime, run
 from .supervisor import ChildSpec, Instance, InstanceStatus, LogGap, LogLine, Strategy, SupervisionTree
 from .tools import Tool, ToolContext, ToolHost, ToolImage, ToolResult, tool
@@ -47,7 +70,10 @@ __all__ = [
     "ChildSpec",
     "ClientError",
     "CommandFailed",
+    "ConnectFailed",
     "ConnectionClosed",
+    "ConnectionLost",
+    "ConnectionState",
     "EventStream",
     "Health",
     "HealthPolicy",
@@ -72,7 +98,10 @@ __all__ = [
     "ProcessExited",
     "ProtocolError",
     "ProviderUnavailable",
+    "ReconnectPolicy",
+    "Reconnected",
     "RegistryError",
+    "RemoteOptions",
     "Reply",
     "RequestTimeout",
     "RestartIntensityExceeded",
@@ -98,6 +127,8 @@ __all__ = [
     "ToolResult",
     "ToolSpecError",
     "WhenFull",
+    "connect_client",
+    "open_client",
     "open_runtime",
     "run",
     "tool",

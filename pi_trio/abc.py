@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "Closing",
     "ExitStatus",
+    "Link",
     "ProcessCommand",
     "ProcessHost",
     "ProcessTree",
@@ -225,3 +227,29 @@ class RecordTransport(ABC):
     @abstractmethod
     def close_sending(self) -> None:
         """Tell the other side that nothing more will come, once what is queued has been written."""
+
+
+@attrs.frozen
+class Closing:
+    """How a connection ended."""
+
+    code: int
+    """A close code of WebSocket: what the other side said, or 1006 when it just was gone."""
+    reason: str = ""
+    """Why, in the words of whoever closed it."""
+
+    def __str__(self) -> str:
+        return f"{self.reason or 'no reason was given'} ({self.code})"
+
+
+class Link(RecordTransport):
+    """A transport to a Pi that outlives it: it may drop, and another may take its place."""
+
+    @property
+    @abstractmethod
+    def closing(self) -> Closing | None:
+        """How it ended; ``None`` while it has not."""
+
+    @abstractmethod
+    def unsent(self) -> Sequence[bytes]:
+        """The records of which nothing was written: the other side cannot have seen them."""

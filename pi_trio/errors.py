@@ -22,6 +22,8 @@
         ├── CommandFailed         Pi answered ``success: false``
         ├── RequestTimeout        the request's own deadline passed
         ├── ConnectionClosed      there is nothing to send the request to
+        │   ├── ConnectFailed     nobody answers there, or who does refuses us
+        │   ├── ConnectionLost    it dropped
         │   └── ProcessExited     because the process is gone
         ├── ProviderUnavailable   Pi cannot switch to that provider, or to that model of it
         ├── RunBusy
@@ -48,7 +50,9 @@ __all__ = [
     "BranchNotFound",
     "ClientError",
     "CommandFailed",
+    "ConnectFailed",
     "ConnectionClosed",
+    "ConnectionLost",
     "InstallFailed",
     "InstanceExists",
     "InstanceNotFound",
@@ -280,6 +284,39 @@ class RequestTimeout(ClientError):
 
 class ConnectionClosed(ClientError):
     """There is no connection to Pi: not yet, not any more, or closed on this side."""
+
+
+class ConnectFailed(ConnectionClosed):
+    """No connection to ``url`` came about.
+
+    Attributes:
+        url: what was to be reached.
+        status: the HTTP status of a refusal; 401 and 403 are about the token. ``None`` when nobody answered.
+        final: whether trying again is of no use.
+    """
+
+    def __init__(self, url: str, reason: str, *, status: int | None = None, final: bool = False) -> None:
+        super().__init__(f"no connection to {url}: {reason}")
+        self.url = url
+        self.reason = reason
+        self.status = status
+        self.final = final
+
+
+class ConnectionLost(ConnectionClosed):
+    """The connection dropped.
+
+    Attributes:
+        uncertain: whether the request may have been carried out: it was sent, and its answer was lost. If not, it was
+            never sent.
+        reason: what became of the connection.
+    """
+
+    def __init__(self, reason: str, *, uncertain: bool) -> None:
+        certainty = "it is not known whether Pi carried the request out" if uncertain else "the request was never sent"
+        super().__init__(f"the connection was lost: {reason}; {certainty}")
+        self.reason = reason
+        self.uncertain = uncertain
 
 
 class ProcessExited(ConnectionClosed):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -73,18 +75,42 @@ class Scripted:
         return ("-e", str(path))
 
 
+@attrs.frozen
+class ServedPi(PiInstall):
+    """A Pi that serves WebSocket by itself."""
+
+
+def served(pi: PiInstall) -> ServedPi:
+    """The same, but serving."""
+    return ServedPi(pi.path, pi.version, pi.origin, pi.node)
+
+
+def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
+    """An executable that is a ``pi`` which serves WebSocket by itself, and the environment it wants."""
+    path = folder / "pi-server"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / "standin.py"} "$@"\n')
+    path.chmod(0o755)
+    return path, {"STANDIN_PI": json.dumps(pi.command)}
+
+
 @asynccontextmanager
 async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator[Scripted]:
-    """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left."""
+    """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left.
+
+    A :class:`ServedPi` is spawned through the stand-in, and talked to over WebSocket.
+    """
+    serves = isinstance(pi, ServedPi)
     work = folder / "work"
     work.mkdir(exist_ok=True)
     async with open_model_server(script) as model:
+        executable, env = standin(pi, folder) if serves else (pi.path, {})
         base = InstanceSpec(
-            pi=pi.path,
+            pi=executable,
+            launch="server" if serves else "stdio",
             provider="scripted",
             model="scripted-1",
             cwd=work,
-            env=model.configure(folder / "agent"),
+            env={**model.configure(folder / "agent"), **env},
             ephemeral=True,
             grace_timeout=3.0,
             restart=RestartType.TEMPORARY,

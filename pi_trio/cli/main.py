@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -16,6 +17,8 @@ from ..errors import SpecError
 from ..launch import DEFAULT_PI_VERSION, THINKING_LEVELS, InstanceSpec
 from ..lifecycle import RestartType
 from ..supervisor import Strategy
+from ..transport import check_url
+from .attach import PiFlags, attach_command
 from .check import Amount, check_command, replay_command
 from .check_file import read_checked
 from .demo import demo_command
@@ -105,6 +108,44 @@ def run(
     except SpecError as error:
         raise click.UsageError(str(error)) from error
     sys.exit(run_async(partial(run_command, spec, prompt, as_json=as_json)))
+
+
+@main.command(
+    epilog=_EPILOG,
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[OPTIONS]",
+)
+@click.argument("url")
+@click.option("--token-file", type=click.File("r", encoding="utf-8"), help="Read the token from this file.")
+@click.option("--mode", type=click.Choice(["rpc"]), help="Taken as Pi takes it, and always so.")
+@click.option("--provider", help="With --model: have Pi use this model.")
+@click.option("--model", help="With --provider: have Pi use this model.")
+@click.argument("pi_args", nargs=-1, type=click.UNPROCESSED)
+def attach(
+    url: str,
+    token_file: TextIO | None,
+    mode: str | None,  # noqa: ARG001  # programs that start a Pi say it
+    provider: str | None,
+    model: str | None,
+    pi_args: tuple[str, ...],
+) -> None:
+    """Speak to the Pi at URL (ws://127.0.0.1:4000) as if it were started here.
+
+    Where stdin and stdout are a terminal, it takes prompts and streams the replies. Anywhere else it is
+    `pi --mode rpc`: Pi's records, one a line, commands in and responses and events out, so that a program that drives
+    a Pi drives this one. Pi's own options are taken and, but for the model, ignored: this Pi runs already.
+    The token comes from --token-file, or from PI_TRIO_TOKEN.
+    """
+    token = token_file.read().strip() if token_file is not None else os.environ.get("PI_TRIO_TOKEN")
+    ignored = list(pi_args)
+    if (provider is None) != (model is None):
+        ignored += [f"--provider {provider}" if model is None else f"--model {model}"]
+        provider = model = None
+    try:
+        check_url(url, token)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(run_async(partial(attach_command, url, token, PiFlags(provider, model, ignored))))
 
 
 @main.command(epilog=_EPILOG)

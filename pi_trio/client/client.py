@@ -4,45 +4,54 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import trio
 
 from ..abc import RecordTransport
-from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..errors import ClientError, CommandFailed, ConnectionClosed, InvalidResponse, RequestTimeout, RunBusy, RunTimeout
+from ..concurrency import Broadcast, Changes, Subscription, Watched, WhenFull
+from ..errors import (
+    ClientError,
+    CommandFailed,
+    ConnectionClosed,
+    ConnectionLost,
+    InvalidResponse,
+    RequestTimeout,
+    RunBusy,
+    RunTimeout,
+)
+from ..lifecycle import ConnectionState
 from ..protocol import (
     STREAMED,
     BashResult,
     DialogHandler,
-    Event,
     ImageContent,
     Item,
-    MalformedRecord,
     Record,
     State,
-    decode_event,
+    decode_line,
     decoded,
     encode_record,
     response_data,
-    text_deltas,
 )
 from .arguments import check_one_of
 from .branches import Branches
 from .commands import Commands
 from .desk import DialogDesk
 from .dialogs import DialogInterceptor
+from .event_stream import EventStream
+from .gate import Gate
+from .greeting import Greeting
 from .intake import Intake
+from .reconnected import Reconnected
 from .reply import Reply
 from .requester import UNSET, Unset
 from .requests import PendingRequest, RequestTable
 from .run import Run, check_not_inside
-from .views import View
 
-__all__ = ["EventStream", "PiClient"]
+__all__ = ["PiClient"]
 
 _log = logging.getLogger("pi_trio.client")
 
@@ -63,73 +72,6 @@ def _data_of(command: str, response: Record) -> Any:
     return response.get("data")
 
 
-class _TextView(View[str]):
-    """A view that does not start two coroutines for a piece of text that is there already."""
-
-    def __init__(self, ready: deque[str], take: Callable[[], Awaitable[str | None]]) -> None:
-        super().__init__(take)
-        self._ready = ready
-
-    async def __anext__(self) -> str:
-        return self._ready.popleft() if self._ready else await super().__anext__()
-
-
-class EventStream:
-    """Pi's events, for one reader. Iterate it for typed events, or :meth:`records`, or :meth:`text`.
-
-    A :class:`Lagged` stands where events were lost. It ends when the client is closed; when Pi died without
-    having been told to, it raises :class:`~pi_trio.errors.ProcessExited` instead. Use it as a context
-    manager, or :meth:`close` it.
-    """
-
-    def __init__(self, subscription: Subscription[Item]) -> None:
-        self._subscription = subscription
-        self._texts: deque[str] = deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Want no more events. Idempotent."""
-        self._subscription.close()
-
-    def __aiter__(self) -> AsyncIterator[Event | Lagged]:
-        return self
-
-    async def __anext__(self) -> Event | Lagged:
-        record = await self._next()
-        if record is None:
-            raise StopAsyncIteration
-        return record if isinstance(record, Lagged) else decode_event(record)
-
-    async def _next(self) -> Record | MalformedRecord | Lagged | None:
-        try:
-            item = await self._subscription.receive()
-        except trio.EndOfChannel:
-            return None
-        return item if isinstance(item, Lagged) else decoded(item)
-
-    def records(self) -> View[Record | MalformedRecord | Lagged]:
-        """The records as they came, not made into events."""
-        return View(self._next)
-
-    def text(self) -> View[str]:
-        """Only the pieces of text that Pi streams. A loss is not shown: this is for displays."""
-        return _TextView(self._texts, self._next_text)
-
-    async def _next_text(self) -> str | None:
-        while not self._texts:
-            try:
-                batch = await self._subscription.receive_batch()
-            except trio.EndOfChannel:
-                return None
-            self._texts.extend(text_deltas(batch))
-        return self._texts.popleft()
-
-
 class PiClient(Commands):
     """Talks to one Pi. Every method may be called from any task.
 
@@ -138,18 +80,21 @@ class PiClient(Commands):
     under way.
     """
 
-    def __init__(self, name: str = "", *, request_timeout: float = 30.0) -> None:
-        self._name = name
+    def __init__(self, name: str = "", *, request_timeout: float = 30.0, gate: Gate | None = None) -> None:
+        self.name = name
+        """What it is called in messages."""
         self._request_timeout = request_timeout
         self._transport: RecordTransport | None = None
         self._ready: RecordTransport | None = None  # the same, when what is behind it is ready for requests
-        self._open = trio.Event()
+        self._gate = gate or Gate()
         self._why_closed: Callable[[], ConnectionClosed] | None = None
         self._requests = RequestTable()
         self._intake: Intake | None = None
-        self._events: Broadcast[Item] = Broadcast()
+        self._dropped: list[str] = []  # ids of requests that the transport did not take any more
+        self._connection_state = Watched(ConnectionState.CONNECTING)
+        self._events: Broadcast[Item | Reconnected] = Broadcast()
         self._run_lock = trio.Lock()
-        self._run_subscriptions: set[Subscription[Item]] = set()
+        self._run_subscriptions: set[Subscription[Item | Reconnected]] = set()
         self._draining = False
         self._agent_starts = 0
         self._settlements = 0
@@ -167,20 +112,52 @@ class PiClient(Commands):
 
     def __repr__(self) -> str:
         state = "closed" if self._events.closed else "connected" if self._transport else "not connected"
-        return f"<PiClient {self._name} {state} {len(self._requests)} pending>"
+        return f"<PiClient {self.name} {state} {len(self._requests)} pending>"
+
+    @property
+    def connection_state(self) -> ConnectionState:
+        """Where the connection stands now."""
+        return self._connection_state.value
+
+    def connection_states(self) -> Changes[ConnectionState]:
+        """Where it stands now, and then each change; what was for a moment only may be passed over."""
+        return self._connection_state.changes()
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a connection on which Pi has answered.
+
+        Raises:
+            ConnectionClosed: there will be none any more.
+        """
+        state = await self._connection_state.wait_for(
+            lambda state: state in (ConnectionState.CONNECTED, ConnectionState.CLOSED)
+        )
+        if state is ConnectionState.CLOSED:
+            raise self._gone()
 
     # --- wiring: for whoever owns the connection ---------------------------------------------------
 
-    def attach(self, transport: RecordTransport) -> None:
-        """There is a Pi again. Whoever attached it runs :meth:`serve`, and calls :meth:`open` when it is ready."""
+    def attach(self, transport: RecordTransport, marker: Reconnected | None = None) -> None:
+        """There is a Pi again. Whoever attached it runs :meth:`serve`, and calls :meth:`open` when it is ready.
+
+        ``marker`` is shown to the subscribers in its place.
+        """
         self._transport = transport
         self._draining = False
         self._intake = None  # until it is served
+        if marker is not None:
+            self._events.publish([marker])
 
     def open(self) -> None:
         """The Pi is ready: requests that waited for it go out, and later ones at once."""
         self._ready = self._transport
-        self._open.set()
+        self._gate.open()
+        self._connection_state.set(ConnectionState.CONNECTED)
+
+    def take_in(self, greeting: Greeting) -> None:
+        """Heed what came on the attached transport before it was served."""
+        self.session_id, self.last_state = greeting.state.session_id, greeting.state
+        self._route(greeting.items)
 
     async def probe(self, *, timeout: float) -> State:
         """``get_state`` on what is attached, ready or not: for its owner, who wants to know. Raises as `request`."""
@@ -211,7 +188,8 @@ class PiClient(Commands):
         """Fail the requests under way, and every later one, for good; keep taking in what Pi still says."""
         self._transport = self._ready = None
         self._why_closed = why
-        self._open.set()
+        self._gate.open()
+        self._connection_state.set(ConnectionState.CLOSED)
         self._requests.fail_all(why)
         self.drain()
 
@@ -223,12 +201,20 @@ class PiClient(Commands):
     def detach(self, why: Callable[[], ConnectionClosed]) -> None:
         """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
         self._transport = self._ready = None
-        if self._why_closed is None and self._open.is_set():  # else who waits for it would never hear of the next
-            self._open = trio.Event()
+        self._dropped.clear()
+        if self._why_closed is None:
+            self._gate.shut()
+            self._connection_state.set(ConnectionState.AWAY)
         self._requests.fail_all(why)
         for subscription in tuple(self._run_subscriptions):
             subscription.end(why)
         self.drain()
+
+    def lose(self, reason: str, unsent: Sequence[bytes]) -> None:
+        """As :meth:`detach`, from a Pi that goes on without us. Requests among the ``unsent`` are sent to the next one."""
+        ids = [str(record.get("id")) for record in map(decode_line, unsent) if isinstance(record, dict)]
+        self._requests.fail((*ids, *self._dropped), lambda: ConnectionLost(reason, uncertain=False))
+        self.detach(lambda: ConnectionLost(reason, uncertain=True))
 
     def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
         """There will be no other connection. ``quietly``: subscribers find the end, not the error."""
@@ -237,7 +223,7 @@ class PiClient(Commands):
         self._events.close(None if quietly else why)
 
     def _gone(self) -> ConnectionClosed:
-        return self._why_closed() if self._why_closed else ConnectionClosed(f"{self._name or 'Pi'} is not connected")
+        return self._why_closed() if self._why_closed else ConnectionClosed(f"{self.name or 'Pi'} is not connected")
 
     def _route(self, items: Sequence[Item]) -> bool:
         """Give every item to whom it belongs. Whether there was a response among them."""
@@ -270,7 +256,7 @@ class PiClient(Commands):
     def _resolve(self, response: Record) -> None:
         if not self._requests.resolve(response):
             self._late_responses += 1
-            _log.debug("%s: a response nobody waits for: %s", self._name, response.get("command"))
+            _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
 
     def _heed(self, event: Record) -> bool:
         """Note what an event means to the client itself. Whether it concerns nobody else."""
@@ -295,34 +281,54 @@ class PiClient(Commands):
         """Send one command; return the ``data`` of Pi's response (``None`` when it has none).
 
         For commands without a method of their own. ``timeout`` is in seconds, ``None`` for none, the
-        client's own by default. While Pi is being started again, the request waits for it, within its
-        time-out. Cancelling gives the request up; Pi may still carry it out.
+        client's own by default. While Pi is being started again, or connected to again, the request waits for it,
+        within its time-out. Cancelling gives the request up; Pi may still carry it out.
 
         Raises:
             CommandFailed: Pi refused.
             RequestTimeout: no response in time.
             ProcessExited: Pi is gone, or went before it had answered.
+            ConnectionLost: the connection was, before Pi had answered; or there is none, and too many wait for one.
             ConnectionClosed: it was stopped, or is being stopped.
         """
         seconds = self._request_timeout if isinstance(timeout, Unset) else timeout
         transport = self._ready
         if transport is None:  # rarely: the usual request is spared a coroutine and two looks at the clock
-            started = trio.current_time()
-            transport = await self._connected(command, seconds)
-            if seconds is not None:
-                seconds = max(0.0, seconds - (trio.current_time() - started))
+            return await self._request_later(command, params, seconds, on_response)
         # As _ask, but without a coroutine of its own.
         pending = self._submit(transport, command, params, seconds, on_response)
-        return _data_of(command, await pending.wait(self._intake))
+        try:
+            return _data_of(command, await pending.wait(self._intake))
+        except ConnectionLost as lost:
+            if lost.uncertain:
+                raise
+        left = None if seconds is None else max(0.0, pending.deadline - trio.current_time())
+        return await self._request_later(command, params, left, on_response)
+
+    async def _request_later(
+        self,
+        command: str,
+        params: Record | None,
+        seconds: float | None,
+        on_response: Callable[[Record], None] | None,
+    ) -> Any:
+        """Request it of the next Pi that is ready, and of the one behind that if it was not even sent."""
+        deadline = math.inf if seconds is None else trio.current_time() + seconds
+        while True:
+            transport = await self._connected(command, seconds)
+            if seconds is not None:
+                seconds = max(0.0, deadline - trio.current_time())
+            pending = self._submit(transport, command, params, seconds, on_response)
+            try:
+                return _data_of(command, await pending.wait(self._intake))
+            except ConnectionLost as lost:
+                if lost.uncertain:
+                    raise
 
     async def _connected(self, command: str, seconds: float | None) -> RecordTransport:
         """The connection to a Pi that is ready, waited for if need be. No checkpoint when there is one."""
-        if not self._open.is_set():
-            with trio.move_on_after(math.inf if seconds is None else seconds) as scope:
-                while not self._open.is_set():  # one that is gone again makes a new event
-                    await self._open.wait()
-            if scope.cancelled_caught:
-                raise RequestTimeout(command, seconds or 0.0)
+        if not self._gate.is_open:
+            await self._gate.wait(command, seconds)
         if self._transport is None:
             await trio.lowlevel.checkpoint()
             raise self._gone()
@@ -351,21 +357,25 @@ class PiClient(Commands):
             raise ValueError(f"timeout must be 0 or more, not {seconds}")
         id_ = self._requests.new_id()
         record = {"id": id_, "type": command}
-        self._send(transport, {**params, **record} if params else record)
+        taken = self._send(transport, {**params, **record} if params else record)
         # Behind the sending: Pi may begin while we note that it was asked. Nothing is read before somebody waits.
         pending = self._requests.open(command, on_response, timeout=seconds, id=id_)
+        if not taken:
+            self._dropped.append(id_)
         self._events.interrupt()
         return pending
 
-    def _send(self, transport: RecordTransport, record: Record) -> None:
+    def _send(self, transport: RecordTransport, record: Record) -> bool:
+        """Whether the transport took it."""
         try:
             transport.send_nowait(encode_record(record))
         except trio.BrokenResourceError:
-            pass  # Pi is dying: the request fails with its exit status as soon as that is known
+            return False  # Pi is dying: the request fails with its exit status as soon as that is known
         except trio.ClosedResourceError:
             raise self._gone() from None
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
+        return True
 
     async def _refresh(self) -> None:
         await self.get_state()
@@ -383,14 +393,21 @@ class PiClient(Commands):
         if exclude_from_context:
             params["excludeFromContext"] = True
         async with self._bash_lock:
+            data = await self._bash(params, timeout)
+        return response_data("bash", data, BashResult)
+
+    async def _bash(self, params: Record, timeout: float | None) -> Any:
+        while True:
             transport = await self._connected("bash", timeout)
             try:
-                data = await self._ask(transport, "bash", params, timeout)
+                return await self._ask(transport, "bash", params, timeout)
             except (trio.Cancelled, RequestTimeout):
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock):
                     transport.send_nowait(encode_record({"type": "abort_bash"}))
                 raise
-        return response_data("bash", data, BashResult)
+            except ConnectionLost as lost:
+                if lost.uncertain:
+                    raise
 
     # --- dialogs -------------------------------------------------------------------------------------
 
@@ -481,10 +498,12 @@ class PiClient(Commands):
     @asynccontextmanager
     async def _running(self, message: str, images: Sequence[ImageContent]) -> AsyncIterator[Run]:
         async with self._run_lock:
-            transport = await self._connected("prompt", self._request_timeout)
-            subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
-            self._run_subscriptions.add(subscription)
-            run = Run(subscription, self, lambda: self._settlements)
+            run = Run(
+                await self._connected("prompt", self._request_timeout),
+                self._subscribe_run(),
+                self,
+                lambda: self._settlements,
+            )
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -494,16 +513,23 @@ class PiClient(Commands):
                 raise
             finally:
                 run._leave()
-                self._run_subscriptions.discard(subscription)
-                subscription.close()
-                if not run.settled and self._transport is transport:  # not a Pi that took over since
+                self._run_subscriptions.clear()
+                if not run.settled and self._transport is run._transport:  # not a Pi that took over since
                     await self._end_run()
+
+    def _subscribe_run(self) -> Subscription[Item | Reconnected]:
+        subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
+        self._run_subscriptions.add(subscription)
+        return subscription
 
     async def _start_run(self, run: Run, message: str, images: Sequence[ImageContent]) -> None:
         starts_before = self._agent_starts
 
         def accepted(record: Record) -> None:
             if record.get("success") is True:
+                if self._transport is not None and self._transport is not run._transport:
+                    # The connection that it was meant for was lost before it was sent.
+                    run._move(self._transport, self._subscribe_run())
                 run._accepted()
 
         # A run has no time-out unless one is asked for, and neither has its beginning: an extension of Pi may ask
@@ -525,9 +551,9 @@ class PiClient(Commands):
                 while (await self.get_state()).is_streaming:
                     await trio.sleep(0.01)
             except (ClientError, InvalidResponse) as error:  # it must not take the place of why the run is left
-                _log.debug("%s: the run ended by itself: %s", self._name, error)
+                _log.debug("%s: the run ended by itself: %s", self.name, error)
         if scope.cancelled_caught:
-            _log.warning("%s: Pi is still busy %g s after it was told to abort", self._name, _ABORT_TIMEOUT)
+            _log.warning("%s: Pi is still busy %g s after it was told to abort", self.name, _ABORT_TIMEOUT)
 
     async def send(
         self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True, timeout: float | None = None

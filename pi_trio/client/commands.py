@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..errors import ProcessExited
+from ..errors import ConnectionLost, ProcessExited
 from .models import ModelCommands
 from .prompting import PromptCommands
 from .sessions import SessionCommands
@@ -38,7 +38,7 @@ class Commands(PromptCommands, ModelCommands, SessionCommands):
             started = trio.current_time()
             try:
                 await self.get_state(timeout=timeout)
-            except ProcessExited:  # it died in the middle of a beat: another may take its place
+            except (ProcessExited, ConnectionLost):  # gone in the middle of a beat: another may take its place
                 await self.get_state(timeout=timeout)
             on_beat(trio.current_time() - started)
             await trio.sleep(period)

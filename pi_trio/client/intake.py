@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -30,7 +30,7 @@ class Intake:
         self,
         transport: RecordTransport,
         route: Callable[[Sequence[Item]], bool],
-        events: Broadcast[Item],
+        events: Broadcast[Any],
         held_up: Callable[[], bool],
     ) -> None:
         self._transport = transport

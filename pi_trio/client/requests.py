@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
@@ -181,12 +181,15 @@ class RequestTable:
         """Nobody waits for it any more."""
         self._pending.pop(pending.id, None)
 
-    def fail_all(self, make_error: Callable[[], Exception]) -> None:
-        """No response will come to any of them."""
-        failing = list(self._pending.values())
-        self._pending.clear()
+    def fail(self, ids: Iterable[str], make_error: Callable[[], Exception]) -> None:
+        """No response will come to these, as far as they are still waited for."""
+        failing = [pending for id_ in ids if (pending := self._pending.pop(id_, None)) is not None]
         for pending in failing:
             pending._finish(None, make_error())
+
+    def fail_all(self, make_error: Callable[[], Exception]) -> None:
+        """No response will come to any of them."""
+        self.fail(list(self._pending), make_error)
 
     # --- time-outs -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
+from ..abc import RecordTransport
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed, RunBusy, RunFailed, RunOver
 from ..protocol import (
@@ -25,6 +26,7 @@ from ..protocol import (
     text_delta,
 )
 from .prompting import PromptCommands
+from .reconnected import Reconnected
 from .reply import Reply, ReplyFold
 from .views import View
 
@@ -48,8 +50,13 @@ class Run:
     """
 
     def __init__(
-        self, subscription: Subscription[Item], commands: PromptCommands, settlements: Callable[[], int]
+        self,
+        transport: RecordTransport,
+        subscription: Subscription[Item | Reconnected],
+        commands: PromptCommands,
+        settlements: Callable[[], int],
     ) -> None:
+        self._transport = transport  # where the prompt was accepted, or will be
         self._subscription = subscription
         self._commands = commands
         self._fold = ReplyFold()
@@ -92,8 +99,13 @@ class Run:
         self._accepted_at = self._subscription.received
         self._settled_before = self._settlements()
 
+    def _move(self, transport: RecordTransport, subscription: Subscription[Item | Reconnected]) -> None:
+        self._subscription.close()
+        self._transport, self._subscription = transport, subscription
+
     def _leave(self) -> None:
         self._left = True
+        self._subscription.close()
 
     def _set_handled(self) -> None:
         self._handled = self._settled = True
@@ -111,6 +123,7 @@ class Run:
         except trio.EndOfChannel:
             raise ConnectionClosed("Pi was stopped before the run had settled") from None
         assert not isinstance(item, Lagged), "a run's subscription is waited for"
+        assert not isinstance(item, Reconnected), "and ends with its connection"
         self._taken += 1
         if type(item) is dict:  # what is not decoded yet is a step of the stream, and ends nothing
             self._fold.add(item)

@@ -1,8 +1,18 @@
-"""What Trio lacks: ordered shutdown, and a broadcast with lag."""
+"""What Trio lacks: ordered shutdown, a broadcast with lag, a value to wait for."""
 
 from __future__ import annotations
 
 from .broadcast import Broadcast, Lagged, Subscription, WhenFull
 from .service import ServiceNursery, open_service_nursery
+from .watched import Changes, Watched
 
-__all__ = ["Broadcast", "Lagged", "ServiceNursery", "Subscription", "WhenFull", "open_service_nursery"]
+__all__ = [
+    "Broadcast",
+    "Changes",
+    "Lagged",
+    "ServiceNursery",
+    "Subscription",
+    "Watched",
+    "WhenFull",
+    "open_service_nursery",
+]

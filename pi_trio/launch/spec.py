@@ -29,6 +29,9 @@ _REFUSED_ARGS = {
     "--model": "use the model field",
     "--session-id": "use the session_id field",
     "--no-session": "use ephemeral=True",
+    "--server": 'use launch="server"',
+    "--port": "use the port field",
+    "--workdir": "use the cwd field",
 }
 
 
@@ -102,6 +105,11 @@ def _bytes(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> No
 def _positive(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SpecError(f"{attribute.name} must be a positive number, not {value!r}")
+
+
+def _port(_instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535):
+        raise SpecError(f"{attribute.name} must be from 1 to 65535, not {value!r}")
 
 
 def _a(kind: type, *, or_none: bool = False) -> Any:
@@ -202,6 +210,12 @@ class InstanceSpec:
     """Which Pi: its executable or its folder, or one that was found already; ``None`` to look for it (see
     :func:`pi_trio.launch.find_pi`)."""
 
+    launch: Literal["stdio", "server"] = "stdio"
+    """How it is talked to: over its own stdin and stdout (``pi --mode rpc``), or as a server that answers on a WebSocket
+    by itself (``pi --server --port 4000 --model x``)."""
+    port: int | None = attrs.field(default=None, validator=_port)
+    """Where a server answers on 127.0.0.1; ``None`` for any port that is free."""
+
     start_timeout: float = attrs.field(default=30.0, validator=_seconds)
     """Seconds from the spawn to the first answer."""
     request_timeout: float = attrs.field(default=30.0, validator=_seconds)
@@ -232,6 +246,12 @@ class InstanceSpec:
         sessions = [self.session_id is not None, self.session is not None, self.ephemeral]
         if sum(sessions) > 1:
             raise SpecError("session_id, session and ephemeral exclude each other: choose one")
+        if self.launch not in ("stdio", "server"):
+            raise SpecError(f'launch must be "stdio" or "server", not {self.launch!r}')
+        if self.launch == "server" and self.model is None:
+            raise SpecError('a Pi with launch="server" has to be told its model')
+        if self.launch == "stdio" and self.port is not None:
+            raise SpecError('only a Pi with launch="server" has a port')
         if self.restart_session not in ("continue", "fresh"):
             raise SpecError(f'restart_session must be "continue" or "fresh", not {self.restart_session!r}')
 
@@ -251,14 +271,15 @@ class InstanceSpec:
         return spec if self.ephemeral else attrs.evolve(spec, session=None, session_id=last.session_id, extra_args=args)
 
     def arguments(self) -> tuple[str, ...]:
-        """The arguments for Pi's real command line, RPC mode first."""
-        args = ["--mode", "rpc"]
+        """The arguments for Pi's command line, the way it is talked to first."""
+        serving = self.launch == "server"
+        args = self._serving() if serving else ["--mode", "rpc"]
         options = {
             "--provider": self.provider,
-            "--model": self.model,
+            "--model": None if serving else self.model,
             "--thinking": self.thinking,
-            "--session-id": self.session_id,
-            "--session": self.session,
+            "--session-id": None if serving else self.session_id,
+            "--session": None if serving else self.session,
         }
         for name, value in options.items():
             if value is not None:
@@ -276,6 +297,15 @@ class InstanceSpec:
         if self.branching:
             args += ["--extension", str(BRANCHING)]
         return (*args, *self.extra_args)
+
+    def _serving(self) -> list[str]:
+        """One of the two forms that there are: for a new session, and for one that goes on."""
+        if self.model is None or self.port is None:
+            raise SpecError("a server has a port and a model")
+        port, session = str(self.port), self.session_id or self.session
+        if session is None:
+            return ["--server", "--port", port, "--model", self.model]
+        return ["--model", self.model, "--session", session, "--workdir", self.cwd, "--port", port]
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
         """The whole environment for Pi, made from ``ours`` as the spec says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .events import Exited, HealthChanged, InstanceEvent, Ready, Registered, RestartScheduled, StateChanged
 from .health import Health, HealthPolicy, HealthState, Probe, after_probe
+from .reconnect import ConnectionState, ReconnectPolicy, is_final_close, is_final_status
 from .restart import (
     Backoff,
     GiveUp,
@@ -21,6 +22,7 @@ from .stopping import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_ste
 __all__ = [
     "KILL_TIMEOUT",
     "Backoff",
+    "ConnectionState",
     "Exited",
     "GiveUp",
     "Health",
@@ -32,6 +34,7 @@ __all__ = [
     "InstanceState",
     "Probe",
     "Ready",
+    "ReconnectPolicy",
     "Registered",
     "Restart",
     "RestartDecision",
@@ -49,5 +52,7 @@ __all__ = [
     "advance",
     "after_probe",
     "decide_restart",
+    "is_final_close",
+    "is_final_status",
     "next_step",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .direct import DirectHost
+from .free_port import free_port
 from .hosts import guarantee, open_default_host
 from .interrupt import Interruption, current_interruption, watch_interrupts
 from .keeper import KeeperHost, keeper_available, open_keeper_host
@@ -19,6 +20,7 @@ __all__ = [
     "KeeperHost",
     "ProcessInfo",
     "current_interruption",
+    "free_port",
     "guarantee",
     "keeper_available",
     "list_processes",

@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 import trio
 
-from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, Signal
+from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, RecordTransport, Signal
 from ..client import PiClient
 from ..errors import ConnectionClosed, PiTrioError, ProcessExited, RequestTimeout
 from ..launch import InstanceSpec
@@ -27,7 +27,7 @@ from ..lifecycle import (
 )
 from ..protocol import State
 from ..tools import ToolHost
-from ..transport import PipeTransport
+from ..transport import DialledTransport, PipeTransport, open_websocket
 from .output import OutputRing
 from .tail import Tail
 
@@ -116,8 +116,8 @@ class Incarnation:
 
     def request_stop(self, manner: StopManner, why: str) -> None:
         """End it in this manner, or more harshly if it is being ended already. Idempotent."""
-        if not self._ready and manner is StopManner.POLITE:
-            manner = StopManner.PROMPT  # it has nothing to finish yet
+        if manner is StopManner.POLITE and (not self._ready or self._spec.launch == "server"):
+            manner = StopManner.PROMPT  # it has nothing to finish yet, or no stdin to be told by
         if self._gone:
             return  # what is left of it is being killed already
         if not self._asked:
@@ -187,20 +187,17 @@ class Incarnation:
             starts.release_on_behalf_of(self)
 
     async def _own(self, tree: ProcessTree) -> Ending:
-        transport = PipeTransport(
-            tree.stdin,
-            tree.stdout,
-            max_record_bytes=self._spec.max_record_bytes,
-            on_data=partial(self._output.add, "stdout", self._number),
-        )
+        transport = self._transport_to(tree)
         self._client.attach(transport)
         self._tools.attach(transport)
         pumps_done = trio.Event()
 
         async def pump() -> None:
             async with trio.open_nursery() as pumps:
-                pumps.start_soon(self._client.serve, transport)
+                pumps.start_soon(self._pump_records, transport)
                 pumps.start_soon(self._pump_stderr, tree)
+                if isinstance(transport, DialledTransport):
+                    pumps.start_soon(self._pump_stdout, tree)
             pumps_done.set()
 
         async with trio.open_nursery() as nursery:
@@ -231,6 +228,26 @@ class Incarnation:
         if sweep.cancelled_caught:
             _log.error("%s: processes of its tree are left %g s after SIGKILL", self._id, _SWEEP_TIMEOUT)
         return Ending(status, tail, self._failure, asked)
+
+    def _transport_to(self, tree: ProcessTree) -> PipeTransport | DialledTransport:
+        if self._spec.launch == "server":
+            url = f"ws://127.0.0.1:{self._spec.port}"
+            return DialledTransport(lambda: open_websocket(url, max_record_bytes=self._spec.max_record_bytes))
+        return PipeTransport(
+            tree.stdin,
+            tree.stdout,
+            max_record_bytes=self._spec.max_record_bytes,
+            on_data=partial(self._output.add, "stdout", self._number),
+        )
+
+    async def _pump_records(self, transport: RecordTransport) -> None:
+        await self._client.serve(transport)
+        if isinstance(transport, DialledTransport):  # a pipe ends with its process, a connection may end by itself
+            self.fail(f"its connection ended: {transport.failure}")
+
+    async def _pump_stdout(self, tree: ProcessTree) -> None:
+        while data := await tree.stdout.receive_some():
+            self._output.add("stdout", self._number, data)
 
     async def _pump_stderr(self, tree: ProcessTree) -> None:
         while data := await tree.stderr.receive_some():
@@ -292,7 +309,7 @@ class Incarnation:
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    async def _until_exit(self, tree: ProcessTree, transport: PipeTransport) -> ExitStatus | None:
+    async def _until_exit(self, tree: ProcessTree, transport: RecordTransport) -> ExitStatus | None:
         """Wait for the process to end, and make it end when that is asked for."""
         status: ExitStatus | None = None
 
@@ -326,7 +343,7 @@ class Incarnation:
         with trio.move_on_after(patience) as self._waiting:  # somebody who wants it faster cancels this
             await self._tools.end_calls(f"its Pi {self._why or 'is being ended'}")
 
-    async def _escalate(self, tree: ProcessTree, transport: PipeTransport) -> None:
+    async def _escalate(self, tree: ProcessTree, transport: RecordTransport) -> None:
         taken: StopStep | None = None
         while self._manner is not None and (step := next_step(self._manner, taken)) is not None:
             if step is StopStep.CLOSE_STDIN:

@@ -32,6 +32,7 @@ from ..lifecycle import (
     advance,
     decide_restart,
 )
+from ..process import free_port
 from ..protocol import State
 from ..tools import ToolHost
 from .incarnation import Ending, Incarnation, Observer
@@ -95,6 +96,8 @@ class Surroundings:
     starts: trio.CapacityLimiter
     """Limits how many processes start at the same time."""
     kin: Kin = attrs.field(factory=Kin)
+    free_port: Callable[[], int] = free_port
+    """A port for a Pi that serves, and was given none."""
 
 
 class Supervisor:
@@ -293,6 +296,8 @@ class Supervisor:
     async def _incarnate(self) -> Ending:
         last = self.client.last_state
         spec = self.spec if last is None else self.spec.continued(last)
+        if spec.launch == "server" and spec.port is None:
+            spec = attrs.evolve(spec, port=self._around.free_port())
         self._incarnations += 1
         self._started_at = trio.current_time()
         self._ready_at = None

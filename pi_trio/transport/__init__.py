@@ -1,7 +1,18 @@
-"""Records over pipes (and later WebSocket)."""
+"""Records over pipes, and over WebSocket."""
 
 from __future__ import annotations
 
+from .dial import check_url, open_websocket, wrap_websocket
+from .dialled import DialledTransport
 from .pipes import PipeTransport
+from .websocket import SUBPROTOCOLS, WebSocketTransport
 
-__all__ = ["PipeTransport"]
+__all__ = [
+    "SUBPROTOCOLS",
+    "DialledTransport",
+    "PipeTransport",
+    "WebSocketTransport",
+    "check_url",
+    "open_websocket",
+    "wrap_websocket",
+]

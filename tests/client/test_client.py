@@ -145,7 +145,7 @@ def test_a_broken_pipe_is_told_as_the_end_of_the_process() -> None:
             await blocked()
             client.detach(gone)
 
-    connected(test)
+    connected(test, over=["memory"])
 
 
 def test_requests_wait_for_a_pi_that_is_started_again_within_their_time() -> None:
@@ -438,6 +438,7 @@ def test_an_interceptor_takes_over_what_it_wants_and_answers_later() -> None:
         await blocked()
         assert transport.sent == [{"type": "extension_ui_response", "id": "u2", "cancelled": True}]
         client.answer_dialog("u1", {"value": "done"})
+        await blocked()
         assert transport.sent[1:] == [{"type": "extension_ui_response", "id": "u1", "value": "done"}]
         client.remove_dialog_interceptor(claims_tools)
         client.remove_dialog_interceptor(claims_tools)
@@ -457,6 +458,7 @@ def test_bash_given_up_is_ended_in_pi() -> None:
             await client.bash("sleep 100")
         with pytest.raises(RequestTimeout):
             await client.bash("sleep 100", timeout=1)
+        await blocked()
         assert [record["type"] for record in transport.sent] == ["bash", "abort_bash", "bash", "abort_bash"]
 
     connected(test)
@@ -472,4 +474,4 @@ def test_too_much_for_a_pi_that_does_not_read() -> None:
             await client.request("x")
         assert "0 pending" in repr(client)
 
-    connected(test)
+    connected(test, over=["memory"])

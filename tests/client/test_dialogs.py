@@ -24,7 +24,7 @@ from pi_trio.protocol import (
     Select,
     dialog_response,
 )
-from tests.client.memory import MemoryTransport, blocked, gone
+from tests.client.memory import MemoryTransport, blocked, connected, gone
 
 SELECT = Select("u1", "Which?", ("one", "two", "3"))
 CONFIRM = Confirm("u2", "Sure?", "There is no way back.")
@@ -42,19 +42,7 @@ def answered(id_: str, **fields: Any) -> Record:
 
 def at_work(handler: DialogHandler, test: Callable[[PiClient, MemoryTransport], Awaitable[None]]) -> None:
     """Run a test on virtual time, with a client whose dialogs ``handler`` answers."""
-
-    async def main() -> None:
-        client, transport = PiClient("pi-1"), MemoryTransport()
-        client.dialog_handler = handler
-        client.attach(transport)
-        client.open()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(client.serve_dialogs)
-            nursery.start_soon(client.serve, transport)
-            await test(client, transport)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    connected(test, handler=handler)
 
 
 def asks(handler: DialogHandler, dialog: Dialog) -> DialogAnswer | None:
@@ -219,6 +207,7 @@ def test_when_pis_own_time_is_over_the_handler_is_cancelled_and_nothing_sent() -
         return True
 
     async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ended.clear()  # of the way before
         transport.says(asked("u1", timeout=2000), asked("u2", timeout=-1), asked("u3", timeout=0))
         started = trio.current_time()
         await trio.sleep(1000)

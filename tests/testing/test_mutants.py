@@ -28,7 +28,7 @@ _AT_MOST_SECONDS = 900
 @pytest.fixture(scope="module")
 def verdicts(request: pytest.FixtureRequest) -> dict[str, dict[str, object]]:
     """What became of the mutants whose tests are run, by their names."""
-    wanted = [item.callspec.params["mutant"].name for item in request.session.items if _is_about_a_mutant(item)]
+    wanted = [name for name in map(_mutant_of, request.session.items) if name is not None]
     command = [sys.executable, "-m", "tests.testing.mutants", "--json", *wanted]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_AT_MOST_SECONDS, check=False
@@ -37,8 +37,11 @@ def verdicts(request: pytest.FixtureRequest) -> dict[str, dict[str, object]]:
     return {verdict["mutant"]: verdict for verdict in found}
 
 
-def _is_about_a_mutant(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and item.originalname == "test_a_mutant_is_caught"
+def _mutant_of(item: pytest.Item) -> str | None:
+    if not isinstance(item, pytest.Function) or item.originalname != "test_a_mutant_is_caught":
+        return None
+    mutant: Mutant = item.callspec.params["mutant"]  # type: ignore[attr-defined]  # pytest does not declare it
+    return mutant.name
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
