@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
@@ -12,7 +13,10 @@ from ..errors import RequestTimeout
 from ..protocol import Record
 from .intake import Intake
 
-__all__ = ["PendingRequest", "RequestTable"]
+__all__ = ["ForwardedRequest", "PendingRequest", "RequestTable"]
+
+Outcome: TypeAlias = Callable[[Record | None, Exception | None], None]
+"""Is told how a request ended: one of the two is not ``None``."""
 
 
 class PendingRequest:
@@ -117,6 +121,24 @@ class PendingRequest:
         return RequestTimeout(self.command, self._timeout)
 
 
+class ForwardedRequest(PendingRequest):
+    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it."""
+
+    __slots__ = ("_on_done",)
+
+    def __init__(self, table: RequestTable, id_: str, command: str, on_done: Outcome) -> None:
+        super().__init__(table, id_, command, None, math.inf)
+        self._on_done = on_done
+
+    def give_up(self) -> None:
+        """Nobody wants to know any more: ``on_done`` is not called. Pi may still carry it out."""
+        self._table.forget(self)
+
+    def _finish(self, response: Record | None, error: Exception | None = None) -> None:
+        super()._finish(response, error)
+        self._on_done(response, error)
+
+
 class RequestTable:
     """The pending requests, by id."""
 
@@ -143,14 +165,26 @@ class RequestTable:
             timeout = math.inf
         elif not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout}")
-        self._last_id += 1
-        id_ = f"r{self._last_id}"
+        id_ = self._new_id()
         pending = self._pending[id_] = PendingRequest(self, id_, command, on_response, timeout)
         if pending.deadline < self._earliest:
             self._earliest = pending.deadline
             if self._clock is not None:
                 self._clock.deadline = pending.deadline
         return pending
+
+    def open_forwarded(self, command: str, on_done: Outcome) -> ForwardedRequest:
+        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error.
+
+        It is called while the response is routed, and must neither block nor raise.
+        """
+        id_ = self._new_id()
+        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done)
+        return pending
+
+    def _new_id(self) -> str:
+        self._last_id += 1
+        return f"r{self._last_id}"
 
     def resolve(self, record: Record) -> bool:
         """Give a response to the request it belongs to. Whether there is one: its caller may have given up."""
