@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .client import EventStream, Lagged, PiClient, PiStatus, Reply, Run, WhenFull
+from .endpoint import Endpoint, EndpointConfig, Scope
 from .errors import (
     BranchNotFound,
     ClientError,
@@ -17,6 +18,7 @@ from .errors import (
     PiNotFound,
     PiTooOld,
     PiTrioError,
+    PortAllocationError,
     ProcessExited,
     ProtocolError,
     ProviderUnavailable,
@@ -48,6 +50,8 @@ __all__ = [
     "ClientError",
     "CommandFailed",
     "ConnectionClosed",
+    "Endpoint",
+    "EndpointConfig",
     "EventStream",
     "Health",
     "HealthPolicy",
@@ -69,6 +73,7 @@ __all__ = [
     "PiStatus",
     "PiTooOld",
     "PiTrioError",
+    "PortAllocationError",
     "ProcessExited",
     "ProtocolError",
     "ProviderUnavailable",
@@ -85,6 +90,7 @@ __all__ = [
     "RunTimeout",
     "Runtime",
     "RuntimeStatistics",
+    "Scope",
     "SetupError",
     "SpawnError",
     "SpecError",

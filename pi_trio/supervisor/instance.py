@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..abc import ExitStatus
 from ..client import PiClient
 from ..errors import RestartIntensityExceeded
@@ -11,14 +13,19 @@ from ..tools import ToolHost
 from .output import Logs
 from .supervisor import InstanceStatus, Supervisor
 
+if TYPE_CHECKING:
+    from ..endpoint import Endpoint
+
 __all__ = ["Instance"]
 
 
 class Instance:
     """One supervised Pi. Made by ``runtime.spawn``; ends with its runtime at the latest."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, endpoint: Endpoint | None = None) -> None:
         self._supervisor = supervisor
+        self.endpoint = endpoint
+        """Where other programs reach it; ``None`` when it was spawned without one."""
 
     def __repr__(self) -> str:
         pid = f" pid={self.pid}" if self.pid is not None else ""

@@ -13,6 +13,7 @@ from ..client import PiClient
 from ..errors import ConnectionClosed, ProcessExited, RestartIntensityExceeded, SpawnError
 from ..launch import InstanceSpec
 from ..lifecycle import (
+    TERMINAL,
     Exited,
     GiveUp,
     Health,
@@ -94,6 +95,8 @@ class Surroundings:
     starts: trio.CapacityLimiter
     """Limits how many processes start at the same time."""
     kin: Kin = attrs.field(factory=Kin)
+    release: Callable[[], None] = lambda: None
+    """Gives back what the instance was lent. Called before anybody is told that nothing of it is left."""
 
 
 class Supervisor:
@@ -358,6 +361,8 @@ class Supervisor:
 
     def _enter(self, state: InstanceState, reason: str) -> None:
         self.state = advance(self.state, state)
+        if state in TERMINAL:
+            self._around.release()
         self._publish_state(reason)
         self._around.kin.changed(self)
 
