@@ -10,11 +10,11 @@ import attrs
 import trio
 from trio_websocket import WebSocketConnection
 
-from ..client import PiClient
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed
 from ..process import ListeningSocket
 from ..protocol import DIALOG_METHODS, Item
+from ..supervisor import Instance
 from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .conversation import Conversation, Undecided
@@ -53,25 +53,23 @@ class Endpoint:
 
     def __init__(
         self,
-        name: str,
-        client: PiClient,
+        instance: Instance,
         listening: ListeningSocket,
         config: EndpointConfig,
         *,
         access: Access,
         tickets: Tickets,
         limit: FailureLimit,
-        request_timeout: float,
     ) -> None:
-        self._name = name
-        self._client = client
+        self._instance = instance
+        self._name = instance.id
+        self._client = client = instance.client
         self._listening = listening
         self._config = config
-        self._request_timeout = request_timeout
         self._peers: dict[Peer, None] = {}
         door = Door(config, self._hosts(), access, tickets, limit)
         self._reception = Reception(
-            name, door, tickets, config, full=lambda: len(self._peers) >= config.max_connections
+            self._name, door, tickets, config, full=lambda: len(self._peers) >= config.max_connections
         )
         self._accepting = trio.CancelScope()
         self._end: tuple[int, str] | None = None
@@ -212,11 +210,11 @@ class Endpoint:
                 self._dialogs,
                 catch_up=self._catch_up,
                 max_in_flight=self._config.max_in_flight,
-                request_timeout=self._request_timeout,
+                request_timeout=self._instance.spec.request_timeout,
             )
 
         def dialect() -> Conversation:
-            return Dialect(peer, self._client)
+            return Dialect(peer, self._instance, max_in_flight=self._config.max_in_flight)
 
         if subprotocol is None:
             return Undecided(records, dialect)

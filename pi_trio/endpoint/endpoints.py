@@ -6,8 +6,8 @@ from pathlib import Path
 
 import trio
 
-from ..client import PiClient
 from ..process import Address, ListeningSocket, Ports
+from ..supervisor import Instance
 from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .endpoint import Endpoint
@@ -74,17 +74,15 @@ class Endpoints:
             self._file = TokenFile(default_token_file(self._run_id) if path is None else Path(path), self.token)
         return self._ports.listen(address)
 
-    def open(self, name: str, client: PiClient, listening: ListeningSocket, *, request_timeout: float) -> Endpoint:
+    def open(self, instance: Instance, listening: ListeningSocket) -> Endpoint:
         """The endpoint of an instance. Whoever gets it runs :meth:`Endpoint.serve`."""
         return Endpoint(
-            name,
-            client,
+            instance,
             listening,
             self.config,
             access=self._access,
             tickets=self._tickets,
             limit=self._limit,
-            request_timeout=request_timeout,
         )
 
     def close(self) -> None:

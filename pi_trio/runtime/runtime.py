@@ -153,10 +153,10 @@ class Runtime:
                 release=(lambda: None) if listening is None else listening.close,
             ),
         )
-        endpoint = None
+        instance = Instance(supervisor)
         if listening is not None:
-            endpoint = self.endpoints.open(name, supervisor.client, listening, request_timeout=spec.request_timeout)
-            self._service.start_soon(endpoint.serve, name=f"endpoint of {name}")
+            instance.endpoint = self.endpoints.open(instance, listening)
+            self._service.start_soon(instance.endpoint.serve, name=f"endpoint of {name}")
 
         async def supervise() -> None:
             with sender:
@@ -166,7 +166,7 @@ class Runtime:
         self._service.start_soon(supervise, name=f"supervisor of {name}")
         self._forget_the_oldest()
         self._supervisors[name] = supervisor
-        self._instances[name] = instance = Instance(supervisor, endpoint)
+        self._instances[name] = instance
         self._spawned += 1
         if tree is not None:
             tree.add(supervisor, instance)

@@ -22,9 +22,9 @@ __all__ = ["Instance"]
 class Instance:
     """One supervised Pi. Made by ``runtime.spawn``; ends with its runtime at the latest."""
 
-    def __init__(self, supervisor: Supervisor, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self.endpoint = endpoint
+        self.endpoint: Endpoint | None = None
         """Where other programs reach it; ``None`` when it was spawned without one."""
 
     def __repr__(self) -> str:
@@ -88,6 +88,20 @@ class Instance:
     def status(self) -> InstanceStatus:
         """The instance as it is now, in one frozen value."""
         return self._supervisor.status()
+
+    async def replace(self, spec: InstanceSpec, *, fresh: bool = False) -> None:
+        """End its process and start another from ``spec``, in its place; wait until that is ready.
+
+        The client, its subscribers and the endpoint stay; requests under way fail, later ones wait. It goes on with
+        the session of the one before, unless it is to be ``fresh``. When it does not start, what follows is the
+        restart policy's. What is asked of the runtime rather than of Pi (``health``, ``restart``, time-outs) is taken
+        from the new spec; ``python_tools``, ``dialogs`` and ``log_bytes`` stay as they were. Cancelling stops the
+        waiting.
+
+        Raises:
+            SpawnError: the instance is over, because it did not start or was stopped.
+        """
+        await self._supervisor.replace(spec, fresh=fresh)
 
     async def stop(self, *, force: bool = False) -> None:
         """End it, and wait until nothing of it is left.

@@ -132,6 +132,8 @@ class Supervisor:
         self._stop: tuple[StopManner, str] | None = None
         self._stop_wanted = trio.Event()
         self._replace_why: str | None = None
+        self._begin_anew = False  # the next process does not continue the session of the one before
+        self._changed = trio.Event()
         self._settled = trio.Event()  # ready for the first time, or over without ever having been
         self._over = trio.Event()
 
@@ -180,6 +182,24 @@ class Supervisor:
         if self._incarnation is not None:
             self._incarnation.fail(why)
 
+    async def replace(self, spec: InstanceSpec, *, fresh: bool) -> None:
+        """See :meth:`Instance.replace`."""
+        self.spec = attrs.evolve(spec, session=None, session_id=None) if fresh else spec
+        self._begin_anew = fresh
+        before = self._incarnations
+        if self._incarnation is not None:
+            self.request_replacement("is replaced: another spec was asked for")
+        while not self.over and (self._incarnations == before or self.state is not InstanceState.RUNNING):
+            await self._changed.wait()
+        if self.over:
+            ending = self._ending or Ending(None)
+            raise SpawnError(
+                f"{self.instance_id} could not be replaced: {ending.failure or f'it {ending.status}'}",
+                instance_id=self.instance_id,
+                status=ending.status,
+                stderr_tail=ending.stderr_tail,
+            )
+
     async def wait_ready(self) -> None:
         """Wait for the first answer of its first Pi.
 
@@ -223,6 +243,7 @@ class Supervisor:
             self.output.close()
             self._settled.set()
             self._over.set()
+            self._changed.set()
 
     async def _live_once(self) -> bool:
         """Have one process, to its end. Whether there is to be another."""
@@ -288,7 +309,8 @@ class Supervisor:
         return True
 
     async def _incarnate(self) -> Ending:
-        session = self.client.session_id
+        session = None if self._begin_anew else self.client.session_id
+        self._begin_anew = False
         spec = self.spec if session is None else self.spec.continued(session)
         self._incarnations += 1
         self._started_at = trio.current_time()
@@ -365,6 +387,8 @@ class Supervisor:
             self._around.release()
         self._publish_state(reason)
         self._around.kin.changed(self)
+        self._changed.set()
+        self._changed = trio.Event()
 
     def _publish(self, event: InstanceEvent) -> None:
         self._around.publish(event)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import attrs
 import trio
 from trio_websocket import ConnectionClosed as Closed
 from trio_websocket import WebSocketConnection, open_websocket_url
 
-from pi_trio import ConnectionClosed, EndpointConfig, PiClient
+from pi_trio import ConnectionClosed, EndpointConfig, Instance, InstanceSpec, PiClient
+from pi_trio.abc import ProcessCommand, ProcessHost
 from pi_trio.endpoint import Endpoint, Endpoints, Scope
 from pi_trio.protocol import Record
+from pi_trio.supervisor.supervisor import Supervisor, Surroundings
 from tests.client.memory import MemoryTransport
 from tests.support import run
 
@@ -98,12 +100,11 @@ class Client:
 
     async def closed(self) -> tuple[int, str | None]:
         """Read to the end; return the code and the reason."""
-        try:
+        with suppress(Closed):
             while True:
                 await self.socket.get_message()
-        except Closed as error:
-            assert error.reason is not None
-            return error.reason.code, error.reason.reason
+        assert self.socket.closed is not None
+        return self.socket.closed.code, self.socket.closed.reason
 
 
 def bearer(token: str) -> tuple[bytes, bytes]:
@@ -120,11 +121,23 @@ def served(test: Callable[[World], Awaitable[None]], config: EndpointConfig | No
     run(main, patience=PATIENCE)
 
 
+def _no_command(_: InstanceSpec) -> ProcessCommand:
+    raise AssertionError("there is no process: a test speaks for Pi")
+
+
 @asynccontextmanager
 async def open_world(config: EndpointConfig | None = None, *, ready: bool = True) -> AsyncIterator[World]:
-    client, transport = PiClient("pi-1", request_timeout=5.0), MemoryTransport()
+    supervisor = Supervisor(
+        instance_id="pi-1",
+        spec=InstanceSpec(request_timeout=5.0),
+        env={},
+        surroundings=Surroundings(
+            host=cast("ProcessHost", None), command=_no_command, publish=lambda _: None, starts=trio.CapacityLimiter(1)
+        ),
+    )
+    client, transport = supervisor.client, MemoryTransport()
     endpoints = Endpoints(config or EndpointConfig(), "test")
-    endpoint = endpoints.open("pi-1", client, endpoints._ports.listen(0), request_timeout=5.0)
+    endpoint = endpoints.open(Instance(supervisor), endpoints._ports.listen(0))
     world = World(client, transport, endpoints, endpoint)
     client.attach(transport)
     if ready:
