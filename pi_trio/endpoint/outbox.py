@@ -30,8 +30,13 @@ class Outbox:
         """How much has not been taken yet."""
         return self._bytes
 
+    @property
+    def idle(self) -> bool:
+        """Whether it takes frames, and none is waiting: what goes out now does not overtake anything."""
+        return not self._queue and not self._closed
+
     def put(self, frames: bytes) -> bool:
-        """Queue whole frames. Whether they were taken: not when it is full, or closed.
+        """Queue whole frames (none: only wake the taker). Whether they were taken: not when it is full, or closed.
 
         It is full when as much as it may hold is waiting already: one answer that is longer than that gets through.
         """

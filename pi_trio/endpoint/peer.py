@@ -98,8 +98,11 @@ class Peer:
         self.send_frames(text_frame(line) if self.batching else text_frame(line[:-1]))
 
     def send_frames(self, frames: bytes) -> None:
-        """Queue whole frames. A peer for whom too much is waiting is dropped."""
-        if frames and not self._outbox.put(frames) and self.why_closed is None:
+        """Send whole frames, or queue them. A peer for whom too much is waiting is dropped."""
+        if self._outbox.idle and self._socket.closed is None and self._stream.send_nowait(frames):
+            if self._stream.unfinished:
+                self._outbox.put(b"")  # wakes the task that finishes it
+        elif not self._outbox.put(frames) and self.why_closed is None:
             _log.warning("%s: dropped, %d bytes are waiting for it", self.name, self._outbox.waiting_bytes)
             # What it has not begun to read is lost: it shall know that, rather than find a gap.
             self._outbox.close(drop=True)
