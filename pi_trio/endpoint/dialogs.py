@@ -26,9 +26,10 @@ class _Question:
 class Dialogs:
     """Knows whose run goes on, and which dialogs are open."""
 
-    def __init__(self, everybody: Callable[[], Collection[Peer]]) -> None:
-        """``everybody`` gives the peers that may answer a dialog."""
+    def __init__(self, everybody: Callable[[], Collection[Peer]], *, catch_up: Callable[[], None]) -> None:
+        """``everybody`` gives the peers that may answer a dialog; ``catch_up`` shows them what Pi has said so far."""
         self._everybody = everybody
+        self._catch_up = catch_up
         self._open: dict[str, _Question] = {}
         self._prompting: set[Peer] = set()
         self._owner: Peer | None = None
@@ -69,10 +70,11 @@ class Dialogs:
 
         A :class:`~pi_trio.protocol.DialogHandler`. When those whom it concerned leave, all others are asked.
         """
+        self._catch_up()  # what Pi said before it asked comes before the question
         question = self._open[dialog.id] = _Question(set())
         try:
-            for audience in (self._concerned(), self._everybody()):
-                self._put_to(question, dialog.raw, audience)
+            for audience in (self._concerned, self._everybody):
+                self._put_to(question, dialog.raw, audience())
                 while question.audience:
                     question.changed = trio.Event()
                     await question.changed.wait()

@@ -73,7 +73,7 @@ class Endpoint:
         )
         self._accepting = trio.CancelScope()
         self._end: tuple[int, str] | None = None
-        self._dialogs = Dialogs(self._who_answers_dialogs)
+        self._dialogs = Dialogs(self._who_answers_dialogs, catch_up=self._catch_up)
         self._admitted = self._dropped = 0
         self._subscription: Subscription[Item] = client.listen()
         client.dialog_fallback = self._dialogs.ask
