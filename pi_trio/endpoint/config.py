@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -17,6 +18,12 @@ __all__ = ["EndpointConfig"]
 def _positive(_instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} must be positive, not {value!r}")
+
+
+def _strings(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ValueError(f"expected several strings, not the one string {value!r}; write ({value!r},)")
+    return tuple(value)
 
 
 def _origin(_instance: Any, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -52,9 +59,9 @@ class EndpointConfig:
     anonymous: Scope | None = None
     """What a peer without a token may do. ``None``: nothing, it is refused. Anything else lets every program of every
     user of this machine in: see ``docs/security.md``."""
-    allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_origin)
+    allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_strings, validator=_origin)
     """The web pages that may connect, such as ``"http://127.0.0.1:8080"``: exact, no patterns. By default none may."""
-    allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     """Names, with their port if it is not 443, that may stand in ``Host`` beside the loopback ones."""
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     """Serve ``wss``. With a certificate loaded."""

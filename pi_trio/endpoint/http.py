@@ -16,8 +16,10 @@ class BadRequest(Exception):
     """What came is no HTTP request, or not one that is taken here."""
 
 
-async def read_request(stream: trio.abc.ReceiveStream) -> tuple[h11.Request, bytes]:
-    """Wait for the head of a request; return it, and every byte that was read. To be bounded by the caller.
+async def read_request(stream: trio.abc.ReceiveStream) -> tuple[h11.Request, bytes, bytes]:
+    """Wait for the head of a request; return it, its bytes, and those behind it that came with them.
+
+    To be bounded by the caller.
 
     Raises:
         BadRequest: it is none, it is too long, or the stream ended in the middle.
@@ -30,7 +32,8 @@ async def read_request(stream: trio.abc.ReceiveStream) -> tuple[h11.Request, byt
         except h11.RemoteProtocolError as error:
             raise BadRequest(str(error)) from error
         if isinstance(event, h11.Request):
-            return event, head
+            behind, _ = parser.trailing_data
+            return event, head.removesuffix(behind), behind
         if event is not h11.NEED_DATA:
             raise BadRequest("the connection was closed without a request")
         data = bytes(await stream.receive_some(_READ_BYTES))

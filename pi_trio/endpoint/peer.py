@@ -141,11 +141,14 @@ class Peer:
                 nursery.cancel_scope.cancel()
 
     async def _receive_all(self, conversation: Conversation) -> None:
+        shortcut = self._stream.shortcut
+        shortcut.on_text = conversation.take
         try:
             while True:
                 message = await self._socket.get_message()
                 if isinstance(message, str):
                     conversation.take(message)
+                    shortcut.taken()
                 else:
                     self.close(CloseCode.UNSUPPORTED, "text messages are wanted")
         except ConnectionClosed as error:

@@ -73,7 +73,7 @@ class Reception:
         admitted: Admitted | None = None
         with self._shaking_hands():
             try:
-                request, head = await read_request(stream)
+                request, head, behind = await read_request(stream)
             except BadRequest as error:
                 await self._refuse(stream, Refused(400, str(error)))
             else:
@@ -89,7 +89,8 @@ class Reception:
                     body = json.dumps({"ticket": ticket, "expires_in": self._tickets.lifetime})
                     await write_response(stream, 200, body, content_type="application/json")
         if admitted is not None:
-            await self._shake_hands(PeerStream(stream, head), admitted, welcome)
+            framed = PeerStream(stream, head, behind, max_message_bytes=self._config.max_message_bytes)
+            await self._shake_hands(framed, admitted, welcome)
         await self._linger(stream)
 
     @contextmanager

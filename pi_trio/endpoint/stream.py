@@ -7,19 +7,27 @@ from typing import TypeGuard
 
 import trio
 
+from .shortcut import Shortcut
+
 __all__ = ["PeerStream"]
+
+_READ_BYTES = 64 * 1024
 
 
 class PeerStream(trio.abc.Stream):
-    """Gives ``head`` out again, then what ``stream`` receives. Owns ``stream``.
+    """Gives ``head`` out again, then the frames that came behind it and those that ``stream`` receives; but short texts
+    go to :attr:`shortcut`. Owns ``stream``.
 
     trio-websocket writes pongs and the closing frame, the peer writes messages: each of their writes is whole frames,
     and a lock keeps them apart. A write that was cancelled leaves half a frame behind: then nothing more is written.
     """
 
-    def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
+    def __init__(self, stream: trio.abc.Stream, head: bytes, behind: bytes, *, max_message_bytes: int) -> None:
         self._stream = stream
         self._head = head
+        self._behind = behind
+        self.shortcut = Shortcut(max_message_bytes)
+        """Sees every frame first, and keeps what is for it."""
         self._lock = trio.StrictFIFOLock()
         self._rest = b""  # of frames that did not fit into the socket
         self._cut = False
@@ -35,7 +43,24 @@ class PeerStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             data, self._head = self._head, b""
             return data
-        return bytes(await self._stream.receive_some(max_bytes))
+        while data := self._behind or await self._receive(max_bytes):
+            self._behind = b""
+            if passed_on := self.shortcut.feed(data):
+                return passed_on
+        return b""
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        if not _is_plain_socket(self._stream):
+            return bytes(await self._stream.receive_some(max_bytes))
+        while True:
+            # Trio's own stream tries before it waits, and a peer has rarely said something already.
+            await trio.lowlevel.wait_readable(_open_fd(self._stream))
+            try:
+                return os.read(_open_fd(self._stream), max_bytes or _READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError("the connection broke") from error
 
     def send_nowait(self, frames: bytes) -> bool:
         """Write frames at once, where that can be done. Whether they were taken: if :attr:`unfinished`, in part.
@@ -73,3 +98,9 @@ class PeerStream(trio.abc.Stream):
 
 def _is_plain_socket(stream: trio.abc.Stream) -> TypeGuard[trio.SocketStream]:
     return os.name == "posix" and isinstance(stream, trio.SocketStream)
+
+
+def _open_fd(stream: trio.SocketStream) -> int:
+    if (fd := stream.socket.fileno()) < 0:
+        raise trio.ClosedResourceError("the connection was closed")
+    return fd

@@ -32,7 +32,9 @@ def test_a_peer_that_never_reads_is_dropped_and_holds_nobody_up() -> None:
                 world.pi.says(*lines(500, got))
                 for _ in range(500):
                     if not behind:
-                        behind = (await quick.socket.get_message()).encode().splitlines()[::-1]
+                        message = await quick.socket.get_message()
+                        assert isinstance(message, str)
+                        behind = message.encode().splitlines()[::-1]
                     assert behind.pop() == STREAMED % got
                     got += 1
             await until(lambda: world.endpoint.statistics().waiting_bytes == 0)
@@ -302,7 +304,8 @@ def test_when_whom_it_concerned_leaves_the_others_are_asked_and_with_nobody_left
 def test_the_hosts_own_handler_comes_first() -> None:
     async def handler(dialog: Dialog) -> DialogAnswer | None:
         assert isinstance(dialog, Confirm)
-        return {"d1": True, "d2": DISMISSED}.get(dialog.id)
+        answers: dict[str, DialogAnswer] = {"d1": True, "d2": DISMISSED}
+        return answers.get(dialog.id)
 
     async def test(world: World) -> None:
         world.client.dialog_handler = handler
