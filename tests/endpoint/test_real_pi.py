@@ -157,7 +157,7 @@ def test_a_unix_socket(one_pi: PiInstall, tmp_path: Path) -> None:
             assert instance.endpoint.url == f"ws+unix://{path}"
             async with await trio.open_unix_socket(path) as stream, trio.open_nursery() as nursery:
                 shown = [bearer(world.runtime.endpoints.token)]
-                socket = await wrap_client_stream(nursery, stream, "pi", "/", extra_headers=shown)  # type: ignore[arg-type]
+                socket = await wrap_client_stream(nursery, stream, "pi", "/", extra_headers=shown)
                 peer = Client(socket)
                 await peer.send({"id": 1, "type": "get_state"})
                 assert (await peer.receive())["success"] is True

@@ -44,7 +44,7 @@ frames = st.one_of(
     st.builds(lambda data: [Frame(0x89, data)], st.binary(max_size=125)),
     st.builds(lambda data: [Frame(0x8A, data)], st.binary(max_size=125)),
 )
-endings = st.one_of(
+endings: st.SearchStrategy[list[Frame]] = st.one_of(
     st.just([]),
     st.builds(lambda data: [Frame(0x81, data)], st.binary(max_size=10)),  # perhaps not UTF-8
     st.builds(
@@ -120,7 +120,8 @@ def test_together_they_understand_what_wsproto_does(
 
 
 def test_a_short_text_is_not_passed_on() -> None:
-    shortcut, got = Shortcut(MOST), []
+    shortcut = Shortcut(MOST)
+    got: list[str] = []
     shortcut.on_text = got.append
     frame = Frame(0x81, '{"type":"get_state","ü":1}'.encode()).encode()
     for byte in frame:
@@ -130,7 +131,8 @@ def test_a_short_text_is_not_passed_on() -> None:
 
 
 def test_what_is_passed_on_keeps_those_behind_it_waiting() -> None:
-    shortcut, got = Shortcut(MOST), []
+    shortcut = Shortcut(MOST)
+    got: list[str] = []
     shortcut.on_text = got.append
     long, short = Frame(0x81, b"x" * (MOST + 1)).encode(), Frame(0x81, b"y").encode()
     assert shortcut.feed(long + short) == long + short
