@@ -8,6 +8,7 @@ from typing import Final
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
+from ..errors import ProtocolError
 from ..protocol import Record, encode_record
 from .config import EndpointConfig
 from .conversation import Conversation
@@ -34,6 +35,11 @@ class CloseCode:
     """The peer did not read, and too much was waiting for it."""
     INSTANCE_FAILED: Final = 4000
     """The instance is over, though nobody stopped it; the reason says why."""
+
+
+def _shallow(record: Record) -> Record:
+    """Its fields that hold nothing else: what is too deep for an encoder is not among them."""
+    return {name: value for name, value in record.items() if not isinstance(value, dict | list)}
 
 
 class Peer:
@@ -93,8 +99,12 @@ class Peer:
             self.conversation.show(said)
 
     def send(self, record: Record) -> None:
-        """Queue one record."""
-        line = encode_record(record)
+        """Queue one record. What has no form in JSON becomes a failure: a peer that waits for an answer gets one."""
+        try:
+            line = encode_record(record)
+        except ProtocolError as error:
+            _log.warning("%s: %s", self.name, error)
+            line = encode_record({**_shallow(record), "success": False, "error": str(error)})
         self.send_frames(text_frame(line) if self.batching else text_frame(line[:-1]))
 
     def send_frames(self, frames: bytes) -> None:

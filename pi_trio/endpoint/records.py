@@ -12,7 +12,7 @@ import trio
 from ..client import PiClient
 from ..client.forwarding import failure_of
 from ..client.requests import ForwardedRequest
-from ..errors import ClientError, RequestTimeout
+from ..errors import ClientError, ProtocolError, RequestTimeout
 from ..protocol import MalformedRecord, Record, decode_line
 from .conversation import Conversation
 from .dialogs import Dialogs
@@ -122,7 +122,7 @@ class Records(Conversation):
             request.forwarded = self._client.forward(request.command, partial(self._answered, request))
         except trio.WouldBlock:
             return False
-        except ClientError as error:
+        except (ClientError, ProtocolError) as error:
             self._answered(request, failure_of(request.command, str(error)))
             return True
         if is_prompt:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
-from ..protocol import Item, encode_record
+from ..errors import ProtocolError
+from ..protocol import Item, Record, encode_record
 from .frames import batch_frames, single_frames
 
 __all__ = ["Said"]
+
+_log = logging.getLogger("pi_trio.endpoint")
 
 
 class Said:
@@ -28,6 +32,16 @@ class Said:
         """All of it, one record a message; or several, where a peer agreed to that."""
         made = self._frames.get(batching)
         if made is None:
-            lines = [item if isinstance(item, bytes) else encode_record(item)[:-1] for item in self.items]
+            lines = [line for item in self.items if (line := _line(item)) is not None]
             made = self._frames[batching] = (batch_frames if batching else single_frames)(lines)
         return made
+
+
+def _line(item: bytes | Record) -> bytes | None:
+    if isinstance(item, bytes):
+        return item
+    try:
+        return encode_record(item)[:-1]
+    except ProtocolError as error:  # nested more deeply than encoders go, though a decoder did
+        _log.warning("an event cannot be passed on: %s", error)
+        return None

@@ -62,3 +62,30 @@ def test_events_go_to_all_who_want_them_in_order_with_the_answers() -> None:
             assert (await other.receive())["id"] == "s"
 
     served(test)
+
+
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+def test_what_is_nested_more_deeply_than_encoders_go_harms_nobody() -> None:
+    async def test(world: World) -> None:
+        async with world.connect() as peer:
+            for depth in (200, 300, 1000, 5000, 100_000):
+                await peer.socket.send_message(f'{{"id":{depth},"type":"get_state","x":{nested(depth)}}}')
+                if depth > 800:
+                    answer = await peer.receive()
+                    assert answer["success"] is False
+            (first, *_) = await world.asked(1)
+            for depth in (300, 1000):
+                world.pi.says(f'{{"type":"odd","x":{nested(depth)}}}'.encode())
+            answer = (
+                f'{{"id":"{first["id"]}","type":"response","command":"get_state","success":true,"data":{nested(1000)}}}'
+            )
+            world.pi.says(answer.encode(), SETTLED)
+            kinds = []
+            while "agent_settled" not in kinds:
+                kinds.append((await peer.receive())["type"])
+            assert kinds.count("response") == 1
+
+    served(test)

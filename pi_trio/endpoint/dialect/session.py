@@ -188,6 +188,7 @@ class Session:
             raise DialectError("invalid_params", f"{call.method} needs content")
         if exchange is not None and not exchange.over:
             raise DialectError("busy", "a run waits for the results of its tools")
+        self._tools.forget()
         self._exchange = exchange = Exchange(self._client, self._tools.__contains__, self._tools.expect)
         self._start(exchange, message, images)
         return exchange

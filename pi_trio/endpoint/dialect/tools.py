@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import trio
 
-from ...errors import ToolError
+from ...errors import PiTrioError, ToolError
 from ...protocol import ImageContent, Record
 from ...tools import Tool, ToolContext, ToolHost
 from .wire import DialectError
@@ -71,7 +72,8 @@ class PeerTools:
         """The peer is gone: so are its tools."""
         with trio.move_on_after(_PATIENCE) as scope:
             scope.shield = True
-            await self.withdraw()
+            with suppress(PiTrioError, KeyError):  # the instance is over, or somebody else took them away
+                await self.withdraw()
 
     def _tool(self, definition: Record) -> Tool:
         name, described = definition.get("name"), definition.get("description", "")
