@@ -131,34 +131,38 @@ async def _flood_peers(instance: Instance, peers: Sequence[_Peer], count: int) -
     return count / (perf_counter() - began), process_time() - spent
 
 
+async def _flood_once(runtime: Runtime, instance: Instance, mode: str, peers: int, count: int) -> tuple[float, float]:
+    """With peers that are there for this flood only: one that does not read the next would be dropped."""
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(_open_peer(runtime, instance, mode, count)) for _ in range(peers)]
+        return await _flood_peers(instance, opened, count)
+
+
 async def _floods(quick: bool) -> list[Comparison]:
     count = 20_000 if quick else 100_000
     rounds = 3 if quick else 7
     made: list[Comparison] = []
     with open_flood(count) as (spec, _):
-        async with open_runtime() as runtime, AsyncExitStack() as stack:
+        async with open_runtime() as runtime:
             instance = await runtime.spawn(spec, endpoint=True)
+
+            async def pipe() -> float:
+                return await _flood_pipe(instance, count)
+
             for mode, bar in (("batch", _BATCH_BAR), ("single", None)):
-                async with _open_peer(runtime, instance, mode, count) as peer:
 
-                    async def ours(peer: _Peer = peer) -> float:
-                        return (await _flood_peers(instance, [peer], count))[0]
+                async def ours(mode: str = mode) -> float:
+                    return (await _flood_once(runtime, instance, mode, 1, count))[0]
 
-                    async def pipe() -> float:
-                        return await _flood_pipe(instance, count)
+                mine, theirs = await _in_turn(rounds, ours, pipe)
+                made.append(compare(f"flood to one peer, {mode}, to the pipe", "records/s", mine, theirs, bar))
+            bars = [_SINGLE_RATE] * len(mine)
+            made.append(compare("flood to one peer, single, to the bar", "records/s", mine, bars, _SINGLE_BAR))
 
-                    mine, theirs = await _in_turn(rounds, ours, pipe)
-                    made.append(compare(f"flood to one peer, {mode}, to the pipe", "records/s", mine, theirs, bar))
-                    if mode == "single":
-                        bars = [_SINGLE_RATE] * len(mine)
-                        made.append(
-                            compare("flood to one peer, single, to the bar", "records/s", mine, bars, _SINGLE_BAR)
-                        )
-            eight = [await stack.enter_async_context(_open_peer(runtime, instance, "single", count)) for _ in range(8)]
-            many = [(await _flood_peers(instance, eight, count))[1] for _ in range(rounds)]
-            await stack.aclose()
-            async with _open_peer(runtime, instance, "single", count) as peer:
-                one = [(await _flood_peers(instance, [peer], count))[1] for _ in range(rounds)]
+            async def spent(peers: int) -> float:
+                return (await _flood_once(runtime, instance, "single", peers, count))[1]
+
+            many, one = await _in_turn(rounds, lambda: spent(8), lambda: spent(1))
     made.append(compare("processor time for eight peers, to one", "s", many, one, _EIGHT_BAR))
     return made
 
