@@ -123,6 +123,7 @@ class Endpoint:
                     peer.close(*self._end)
             # Behind here every connection is gone: each has a deadline.
         finally:
+            self._subscription.close()  # one that nobody reads would hold Pi up
             self.release()
 
     def release(self) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
+from pi_trio import Scope
 from pi_trio.launch import PiInstall
 from pi_trio.testing import ModelRequest, ToolUse, Turn
 from tests.endpoint.world import Client, connect
-from tests.support import run, scripted
+from tests.support import run, scripted, until
 
 
 @attrs.define
@@ -156,5 +157,80 @@ def test_another_folder_and_another_prompt_take_another_process(one_pi: PiInstal
                 assert str(elsewhere) in seen[-1]
                 refused = await caller.call("session.init", worktree_path=str(tmp_path / "nowhere"))
                 assert refused["error"]["code"] == "invalid_params"
+
+    run(main)
+
+
+def test_tools_of_the_peer_answered_while_it_streams_and_gone_with_it(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            instance = await world.runtime.spawn(world.spec(python_tools=()), endpoint=True)
+            assert instance.endpoint is not None
+            async with connect(
+                instance.endpoint.url, world.runtime.endpoints.token, subprotocols=("pi-session.v1",)
+            ) as peer:
+                caller = Caller(peer)
+                await caller.result("session.init", tools=[WEATHER], inherit_context=True)
+                assert [tool.name for tool in instance.tools] == ["weather"]
+                await peer.send({"id": "s", "method": "session.send_stream", "params": {"content": "the weather?"}})
+                while (message := await peer.receive()).get("chunk", {}).get("type") != "tool_call":
+                    pass
+                made = message["chunk"]["tool_call"]
+                told = {"tool_call_id": made["id"], "error": "no idea"}
+                await peer.send({"id": "r", "method": "session.submit_tool_result", "params": told})
+                answers, chunks = {}, []
+                while "s" not in answers:
+                    message = await peer.receive()
+                    if message.get("type") == "stream":
+                        chunks.append(message["chunk"])
+                    elif "id" in message:
+                        answers[message["id"]] = message
+                assert answers["r"]["result"]["accepted"] is True
+                (result,) = [chunk["tool_result"] for chunk in chunks if chunk["type"] == "tool_result"]
+                assert (result["is_error"], "no idea" in result["content"]) == (True, True)
+                assert [chunk["type"] for chunk in chunks][-1] == "done"
+                late = await caller.call("session.submit_tool_result", **told)
+                assert late["error"]["code"] == "not_found"
+            await until(lambda: not list(instance.tools))
+
+    run(main)
+
+
+def test_wrong_parameters_are_errors_and_scopes_hold(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(one_pi, tmp_path, script) as world:
+            instance = await world.runtime.spawn(world.spec(), endpoint=True)
+            assert instance.endpoint is not None
+            async with connect(instance.endpoint.url, world.runtime.endpoints.token, subprotocols=()) as peer:
+                caller = Caller(peer)
+                for method, params in (
+                    ("session.send", {}),
+                    ("session.send", {"content": 5}),
+                    ("session.send", {"content": [{"type": "sound"}]}),
+                    ("session.send", {"content": "x", "tool_results": [5]}),
+                    ("session.init", {"tools": [5]}),
+                    ("session.init", {"tools": [WEATHER]}),  # this instance takes none
+                    ("session.init", {"provider": 5}),
+                    ("session.switch_model", {}),
+                    ("tree.fork", {}),
+                ):
+                    answer = await caller.call(method, **params)
+                    assert answer["error"]["code"] == "invalid_params", (method, params, answer)
+                assert (await caller.call("session.submit_tool_result", tool_call_id="x"))["error"][
+                    "code"
+                ] == "not_found"
+                assert (await caller.call("tree.branch", name="x"))["error"]["code"] == "failed"  # no branching
+                assert (await caller.call("tree.fork", node_id="x"))["error"]["code"] == "refused"
+            observer = world.runtime.endpoints.issue_token(Scope.OBSERVE)
+            async with connect(instance.endpoint.url, observer, subprotocols=()) as peer:
+                caller = Caller(peer)
+                assert (await caller.result("session.status"))["state"] == "idle"
+                assert "nodes" in await caller.result("tree.get")
+                for method in ("session.init", "session.send", "session.send_stream", "session.kill", "tree.compact"):
+                    assert (await caller.call(method, content="x"))["error"]["code"] == "forbidden"
+            prompter = world.runtime.endpoints.issue_token(Scope.CONTROL)
+            async with connect(instance.endpoint.url, prompter, subprotocols=()) as peer:
+                answer = await Caller(peer).call("session.init", worktree_path=str(tmp_path))
+                assert answer["error"]["code"] == "forbidden"
 
     run(main)

@@ -15,6 +15,7 @@ from ...protocol import ImageContent, Record
 from ...supervisor import Instance
 from ..scope import Scope
 from .exchange import Exchange
+from .params import content_of, tools_of
 from .tools import PeerTools
 from .wire import Call, DialectError, iso_time, usage_record
 
@@ -47,7 +48,7 @@ class Session:
     async def init(self, call: Call) -> Record:
         """Begin a session as the peer wants it, or with ``inherit_context`` go on with the one there is."""
         inherit = call.take("inherit_context", bool, default=False) is True
-        names, definitions = _tools_of(call)
+        names, definitions = tools_of(call)
         spec = self._spec_for(call, names, inherit=inherit)
         if spec != self._instance.spec:
             if self._scope < Scope.ADMIN:
@@ -175,7 +176,7 @@ class Session:
         return {"node_id": node_id, "created_at": iso_time()}
 
     async def _continue_or_begin(self, call: Call) -> Exchange:
-        message, images = _content_of(call)
+        message, images = content_of(call)
         results = call.take("tool_results", list, default=[]) or []
         for result in results:
             self.submit(result)
@@ -215,35 +216,3 @@ class Session:
         await self._tools.withdraw()
         await self._client.new_session()
         return {"closed": True, "session_id": session_id}
-
-
-def _content_of(call: Call) -> tuple[str, list[ImageContent]]:
-    """A text, or blocks of text and images."""
-    content = call.params.get("content")
-    if content is None or isinstance(content, str):
-        return content or "", []
-    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-        raise DialectError("invalid_params", "content is a string, or a list of blocks of type text or image")
-    texts, images = [], []
-    for block in content:
-        if block.get("type") == "text" and isinstance(block.get("text"), str):
-            texts.append(block["text"])
-        elif block.get("type") == "image" and isinstance(block.get("data"), str):
-            images.append(ImageContent(data=block["data"], mime_type=str(block.get("mime_type", "image/png"))))
-        else:
-            raise DialectError("invalid_params", "a block is of type text, with text, or image, with data")
-    return "\n".join(texts), images
-
-
-def _tools_of(call: Call) -> tuple[tuple[str, ...] | None, list[Record] | None]:
-    """The names of Pi's own tools, and the definitions of the peer's: each ``None`` when none is there."""
-    tools = call.take("tools", list)
-    if tools is None:
-        return None, None
-    names = tuple(each for each in tools if isinstance(each, str))
-    definitions = [each for each in tools if isinstance(each, dict)]
-    if len(names) + len(definitions) != len(tools):
-        raise DialectError("invalid_params", "tools are names of Pi's own, or objects that describe the peer's")
-    if names:  # what Pi is told to use, it refuses to be told more of
-        names += tuple(str(each.get("name")) for each in definitions)
-    return names or None, definitions
