@@ -8,12 +8,16 @@ import stat
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 
-from pi_trio import PortAllocationError
+from pi_trio import InstanceSpec, InstanceState, PortAllocationError
+from pi_trio.abc import ProcessHost
 from pi_trio.process import ListeningSocket, Ports
+from pi_trio.supervisor.supervisor import Supervisor, Surroundings
+from tests.endpoint.world import no_command
 
 
 def free_range(count: int) -> int:
@@ -198,3 +202,26 @@ def test_a_port_that_is_none() -> None:
             Ports().listen(70000)
 
     trio.run(main)
+
+
+def test_an_address_is_given_back_before_it_is_said_that_the_instance_is_over() -> None:
+    happened: list[object] = []
+
+    async def main() -> None:
+        supervisor = Supervisor(
+            instance_id="pi-1",
+            spec=InstanceSpec(),
+            env={},
+            surroundings=Surroundings(
+                host=cast("ProcessHost", None),
+                command=no_command,
+                publish=lambda event: happened.append(getattr(event, "state", None)),
+                starts=trio.CapacityLimiter(1),
+                release=lambda: happened.append("released"),
+            ),
+        )
+        supervisor._enter(InstanceState.STOPPING, "")
+        supervisor._enter(InstanceState.STOPPED, "")
+
+    trio.run(main)
+    assert happened == [InstanceState.STOPPING, "released", InstanceState.STOPPED]

@@ -121,7 +121,7 @@ def served(test: Callable[[World], Awaitable[None]], config: EndpointConfig | No
     run(main, patience=PATIENCE)
 
 
-def _no_command(_: InstanceSpec) -> ProcessCommand:
+def no_command(_: InstanceSpec) -> ProcessCommand:
     raise AssertionError("there is no process: a test speaks for Pi")
 
 
@@ -132,7 +132,7 @@ async def open_world(config: EndpointConfig | None = None, *, ready: bool = True
         spec=InstanceSpec(request_timeout=5.0),
         env={},
         surroundings=Surroundings(
-            host=cast("ProcessHost", None), command=_no_command, publish=lambda _: None, starts=trio.CapacityLimiter(1)
+            host=cast("ProcessHost", None), command=no_command, publish=lambda _: None, starts=trio.CapacityLimiter(1)
         ),
     )
     client, transport = supervisor.client, MemoryTransport()
