@@ -12,6 +12,7 @@ from pi_trio.errors import SetupError
 from pi_trio.launch import find_pi
 
 from .comparison import Comparison
+from .endpoint import ENDPOINT
 from .flood import FLOOD
 from .memory import MEMORY
 from .report import as_json, show
@@ -19,7 +20,7 @@ from .requests import IN_FLIGHT, ROUND_TRIP
 from .start import START
 from .tools import TOOLS
 
-MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, TOOLS, MEMORY)}
+MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, ENDPOINT, TOOLS, MEMORY)}
 
 
 def main() -> int:

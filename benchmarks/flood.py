@@ -20,7 +20,7 @@ from . import flood_child
 from .comparison import Bar, Comparison, Measure, compare, in_turn
 from .pi import open_both, open_spec
 
-__all__ = ["FLOOD"]
+__all__ = ["FLOOD", "open_flood"]
 
 _BAR = Bar(2.0, at_least=True)
 
@@ -45,7 +45,7 @@ def _records(count: int) -> tuple[bytes, str]:
 
 
 @contextmanager
-def _open_flood(count: int) -> Iterator[tuple[InstanceSpec, str]]:
+def open_flood(count: int) -> Iterator[tuple[InstanceSpec, str]]:
     """A spec whose Pi is the flooding child, and the text that it sends."""
     data, text = _records(count)
     with open_spec() as spec:
@@ -99,7 +99,7 @@ _READERS: tuple[tuple[str, Callable[[PiClient, int], Awaitable[str]], Bar | None
 async def _measure(quick: bool) -> list[Comparison]:
     count = 20_000 if quick else 100_000
     comparisons = []
-    with _open_flood(count) as (spec, text):
+    with open_flood(count) as (spec, text):
         async with open_both(spec) as (instance, bare):
             for name, read, bar in _READERS:
 

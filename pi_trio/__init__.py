@@ -15,6 +15,7 @@ from .client import (
     connect_client,
     open_client,
 )
+from .endpoint import Endpoint, EndpointConfig, Scope
 from .errors import (
     BranchNotFound,
     ClientError,
@@ -31,6 +32,7 @@ from .errors import (
     PiNotFound,
     PiTooOld,
     PiTrioError,
+    PortAllocationError,
     ProcessExited,
     ProtocolError,
     ProviderUnavailable,
@@ -74,6 +76,8 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionLost",
     "ConnectionState",
+    "Endpoint",
+    "EndpointConfig",
     "EventStream",
     "Health",
     "HealthPolicy",
@@ -95,6 +99,7 @@ __all__ = [
     "PiStatus",
     "PiTooOld",
     "PiTrioError",
+    "PortAllocationError",
     "ProcessExited",
     "ProtocolError",
     "ProviderUnavailable",
@@ -114,6 +119,7 @@ __all__ = [
     "RunTimeout",
     "Runtime",
     "RuntimeStatistics",
+    "Scope",
     "SetupError",
     "SpawnError",
     "SpecError",

@@ -8,6 +8,7 @@
     │   └── InstallFailed
     ├── SpecError                 an instance spec that cannot be launched (also a ValueError)
     ├── SpawnError                a Pi that died, or said nothing, before it was ready
+    ├── PortAllocationError       no address that an endpoint could be bound to
     ├── RestartIntensityExceeded  a supervisor has restarted as often as it may
     ├── RegistryError
     │   ├── InstanceNotFound      (also a KeyError)
@@ -62,6 +63,7 @@ __all__ = [
     "PiNotFound",
     "PiTooOld",
     "PiTrioError",
+    "PortAllocationError",
     "ProcessExited",
     "ProtocolError",
     "ProviderUnavailable",
@@ -80,6 +82,7 @@ __all__ = [
 ]
 
 _TAIL_LINES_IN_MESSAGE = 8
+_TRIED_IN_MESSAGE = 4
 
 
 class PiTrioError(Exception):
@@ -166,6 +169,22 @@ class SpawnError(PiTrioError):
         self.instance_id = instance_id
         self.status = status
         self.stderr_tail = stderr_tail
+
+
+class PortAllocationError(PiTrioError):
+    """No address to listen at: the one that was asked for is taken, or every port of the range is.
+
+    Attributes:
+        tried: the addresses that were tried, in order, each with why it could not be had.
+    """
+
+    def __init__(self, message: str, *, tried: tuple[tuple[str, str], ...] = ()) -> None:
+        shown = [f"{address}: {reason}" for address, reason in tried[:_TRIED_IN_MESSAGE]]
+        more = len(tried) - len(shown)
+        if more > 0:
+            shown.append(f"and {more} more")
+        super().__init__(f"{message} ({'; '.join(shown)})" if shown else message)
+        self.tried = tried
 
 
 class RestartIntensityExceeded(PiTrioError):

@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from ..client.dialogs import ask
+from ..endpoint import EndpointConfig
 from ..errors import SpecError
 from ..launch import DEFAULT_PI_VERSION, THINKING_LEVELS, InstanceSpec
 from ..lifecycle import RestartType
@@ -25,6 +26,7 @@ from .demo import demo_command
 from .doctor import doctor_command
 from .exits import EXIT_CODES, run_async
 from .run import run_command
+from .serve import serve_command
 from .setup import setup_command
 from .terminal import read_line, somebody_there
 
@@ -146,6 +148,60 @@ def attach(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     sys.exit(run_async(partial(attach_command, url, token, PiFlags(provider, model, ignored))))
+
+
+@main.command(cls=_WithPiArguments, epilog=_EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
+@click.option("-n", "--instances", type=click.IntRange(1, 256), default=1, show_default=True, help="How many Pis.")
+@click.option("--provider", help="The model's provider, such as anthropic.")
+@click.option("--model", help="The model's id, or a pattern for it.")
+@click.option("--cwd", default=".", help="The folder they work in.", show_default="the current one")
+@click.option("--no-session", is_flag=True, help="Keep no session files.")
+@click.option("--base-port", type=click.IntRange(1, 65535), help="The first port of the range for endpoints.")
+@click.option("--max-port", type=click.IntRange(1, 65535), help="The last one.", show_default="999 above the first")
+@click.option("--token-file", type=click.Path(dir_okay=False), help="Where the token is written, for you only.")
+@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="A web page that may connect with a ticket.")
+@click.option("--json", "as_json", is_flag=True, help="Print the endpoints as one line of JSON, and no table.")
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    instances: int,
+    provider: str | None,
+    model: str | None,
+    cwd: str,
+    no_session: bool,
+    base_port: int | None,
+    max_port: int | None,
+    token_file: str | None,
+    allow_origin: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Start Pis, and serve each at ws://127.0.0.1:PORT until Ctrl-C.
+
+    Whoever connects shows the token, which is in a file that only you can read. See docs/endpoint.md and
+    docs/security.md.
+    """
+    if max_port is not None and base_port is None:
+        raise click.UsageError("--max-port needs --base-port")
+    first = base_port or 0
+    last = min(65535, first + 999) if first and max_port is None else max_port or 0
+    if last < first:
+        raise click.UsageError(f"--max-port {last} is below --base-port {first}")
+    try:
+        spec = InstanceSpec(
+            provider=provider,
+            model=model,
+            cwd=cwd,
+            ephemeral=no_session,
+            python_tools=(),  # so that peers can bring their own
+            branching=True,
+            extra_args=ctx.meta["pi_args"],
+        )
+        config = EndpointConfig(
+            base_port=first, max_port=last, token_file=token_file, allowed_origins=tuple(allow_origin)
+        )
+    except (SpecError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(run_async(partial(serve_command, spec, instances, config, as_json=as_json)))
 
 
 @main.command(epilog=_EPILOG)

@@ -18,6 +18,7 @@ from ..errors import (
     ConnectionClosed,
     ConnectionLost,
     InvalidResponse,
+    ProtocolError,
     RequestTimeout,
     RunBusy,
     RunTimeout,
@@ -42,13 +43,14 @@ from .commands import Commands
 from .desk import DialogDesk
 from .dialogs import DialogInterceptor
 from .event_stream import EventStream
+from .forwarding import response_to
 from .gate import Gate
 from .greeting import Greeting
 from .intake import Intake
 from .reconnected import Reconnected
 from .reply import Reply
 from .requester import UNSET, Unset
-from .requests import PendingRequest, RequestTable
+from .requests import ForwardedRequest, PendingRequest, RequestTable
 from .run import Run, check_not_inside
 
 __all__ = ["PiClient"]
@@ -57,6 +59,9 @@ _log = logging.getLogger("pi_trio.client")
 
 # Events that mean something to the client itself.
 _ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
+
+# Commands behind which Pi may be in another session.
+_MOVES = frozenset({"new_session", "switch_session", "fork", "clone"})
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -409,7 +414,70 @@ class PiClient(Commands):
                 if lost.uncertain:
                     raise
 
+    # --- what somebody else asks ---------------------------------------------------------------------
+
+    def forward(self, command: Record, deliver: Callable[[Record], None]) -> ForwardedRequest:
+        """Send Pi a command of somebody else's, as it is but for its ``id``; never blocks.
+
+        ``deliver`` is called once, with the response as Pi would have written it to them: with their ``id``, or
+        none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) that says
+        so. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
+        neither block nor raise. There is no time-out.
+
+        Raises:
+            trio.WouldBlock: there is no Pi that is ready now; :meth:`wait_ready` waits for it.
+            ConnectionClosed: there will be none.
+            ClientError: Pi does not read, and too much is waiting for it.
+        """
+        transport, kind = self._ready, str(command.get("type"))
+        if transport is None:
+            raise trio.WouldBlock if self._why_closed is None else self._gone()
+
+        def done(response: Record | None, error: Exception | None) -> None:
+            if kind in _MOVES and response is not None and response.get("success") is True:
+                self._look_where_it_is()
+            deliver(response_to(command, response, error))
+
+        pending = self._requests.open_forwarded(kind, done)
+        try:
+            self._send(transport, {**command, "id": pending.id})
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        self._events.interrupt()
+        return pending
+
+    async def wait_ready(self, *, timeout: float | None = None) -> None:
+        """Wait until there is a Pi that takes requests. Cancelling loses nothing.
+
+        Raises:
+            RequestTimeout: there was none within ``timeout`` seconds.
+            ConnectionClosed: there will be none.
+        """
+        await self._connected("wait_ready", timeout)
+        await trio.lowlevel.checkpoint()
+
+    def _look_where_it_is(self) -> None:
+        """Ask in which session Pi is now: the one that takes over has to know. Nobody waits for the answer."""
+
+        def note(response: Record | None, _error: Exception | None) -> None:
+            with suppress(ClientError, ProtocolError):
+                if response is not None:
+                    self._note(_data_of("get_state", response))
+
+        if self._transport is not None:
+            self._send_or_drop({"id": self._requests.open_forwarded("get_state", note).id, "type": "get_state"})
+
     # --- dialogs -------------------------------------------------------------------------------------
+
+    @property
+    def dialog_fallback(self) -> DialogHandler | None:
+        """Who is asked where there is no :attr:`dialog_handler`, or it leaves a dialog to somebody else."""
+        return self._desk.fallback
+
+    @dialog_fallback.setter
+    def dialog_fallback(self, handler: DialogHandler | None) -> None:
+        self._desk.fallback = handler
 
     @property
     def dialog_handler(self) -> DialogHandler | None:
@@ -459,6 +527,10 @@ class PiClient(Commands):
         ``WhenFull.WAIT`` Pi itself is held up until there is room (its pipe fills, and it waits).
         """
         return EventStream(self._events.subscribe(capacity=capacity, when_full=when_full))
+
+    def listen(self, *, capacity: int = 10_000) -> Subscription[Item | Reconnected]:
+        """Every item from now on as it came, for whoever passes it on; waited for, as with ``WhenFull.WAIT``."""
+        return self._events.subscribe(capacity=capacity, when_full=WhenFull.WAIT)
 
     @asynccontextmanager
     async def run(

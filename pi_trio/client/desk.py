@@ -20,7 +20,7 @@ from ..protocol import (
     decode_event,
     dialog_response,
 )
-from .dialogs import DialogInterceptor
+from .dialogs import DialogInterceptor, chain
 
 __all__ = ["DialogDesk"]
 
@@ -41,7 +41,9 @@ class DialogDesk:
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
         self.handler: DialogHandler | None = None
-        """Who answers what no interceptor takes; ``None``: it is dismissed."""
+        """Who answers what no interceptor takes; ``None``: nobody."""
+        self.fallback: DialogHandler | None = None
+        """Who is asked where there is no handler, or it leaves a dialog to somebody else; ``None``: it is dismissed."""
 
     def add_interceptor(self, interceptor: DialogInterceptor) -> None:
         """From now on ask it, behind those that are there already."""
@@ -77,13 +79,14 @@ class DialogDesk:
 
     def _have_answered(self, request: Record, dismissal: Record) -> None:
         dialog = decode_event(request)
-        if self.handler is None or self._nursery is None or not isinstance(dialog, Dialog):
+        handlers = [each for each in (self.handler, self.fallback) if each is not None]
+        if not handlers or self._nursery is None or not isinstance(dialog, Dialog):
             _log.info("%s: nobody answers dialogs: dismissed %s", self._name, request.get("method"))
             self._send(dismissal)
         else:
             # Records are read by whichever task waits for one. Its context variables are not the handler's.
             start = partial(self._nursery.start_soon, name=f"{self._name} dialog {dialog.id}")
-            self._context.run(start, self._ask, self.handler, dialog)
+            self._context.run(start, self._ask, chain(*handlers), dialog)
 
     def _intercepted(self, request: Record) -> bool:
         for interceptor in tuple(self._interceptors):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 import trio
 
@@ -12,7 +13,10 @@ from ..errors import RequestTimeout
 from ..protocol import Record
 from .intake import Intake
 
-__all__ = ["PendingRequest", "RequestTable"]
+__all__ = ["ForwardedRequest", "PendingRequest", "RequestTable"]
+
+Outcome: TypeAlias = Callable[[Record | None, Exception | None], None]
+"""Is told how a request ended: one of the two is not ``None``."""
 
 
 class PendingRequest:
@@ -117,6 +121,24 @@ class PendingRequest:
         return RequestTimeout(self.command, self._timeout)
 
 
+class ForwardedRequest(PendingRequest):
+    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it."""
+
+    __slots__ = ("_on_done",)
+
+    def __init__(self, table: RequestTable, id_: str, command: str, on_done: Outcome) -> None:
+        super().__init__(table, id_, command, None, math.inf)
+        self._on_done = on_done
+
+    def give_up(self) -> None:
+        """Nobody wants to know any more: ``on_done`` is not called. Pi may still carry it out."""
+        self._table.forget(self)
+
+    def _finish(self, response: Record | None, error: Exception | None = None) -> None:
+        super()._finish(response, error)
+        self._on_done(response, error)
+
+
 class RequestTable:
     """The pending requests, by id."""
 
@@ -160,6 +182,15 @@ class RequestTable:
             self._earliest = pending.deadline
             if self._clock is not None:
                 self._clock.deadline = pending.deadline
+        return pending
+
+    def open_forwarded(self, command: str, on_done: Outcome) -> ForwardedRequest:
+        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error.
+
+        It is called while the response is routed, and must neither block nor raise.
+        """
+        id_ = self.new_id()
+        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done)
         return pending
 
     def resolve(self, record: Record) -> bool:

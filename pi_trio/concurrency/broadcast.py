@@ -133,6 +133,13 @@ class Subscription(Generic[T]):
             Exception: the error that it was ended with.
         """
         await self._wait_for_items()
+        return self._take_all()
+
+    def receive_batch_nowait(self) -> list[T | Lagged]:
+        """All items that are there; none is no error, and neither is an end: for one reader beside `receive_batch`."""
+        return self._take_all() if self._buffer or self._missed else []
+
+    def _take_all(self) -> list[T | Lagged]:
         batch: list[T | Lagged] = [Lagged(self._missed)] if self._missed else []
         self._missed = 0
         batch += self._buffer

@@ -8,16 +8,20 @@ from .hosts import guarantee, open_default_host
 from .interrupt import Interruption, current_interruption, watch_interrupts
 from .keeper import KeeperHost, keeper_available, open_keeper_host
 from .pipes import FdReceivePipe, FdSendPipe
+from .ports import Address, ListeningSocket, Ports
 from .procfs import ProcessInfo, list_processes, marked
 from .run_id import new_run_id, owner_of
 from .sweep import sweep_dead_runs
 
 __all__ = [
+    "Address",
     "DirectHost",
     "FdReceivePipe",
     "FdSendPipe",
     "Interruption",
     "KeeperHost",
+    "ListeningSocket",
+    "Ports",
     "ProcessInfo",
     "current_interruption",
     "free_port",

@@ -16,6 +16,7 @@ from .convert import Wire
 from .records import Record
 
 __all__ = [
+    "DIALOG_METHODS",
     "DISMISSED",
     "UI_METHODS",
     "Confirm",
@@ -141,6 +142,7 @@ DialogHandler: TypeAlias = Callable[[Dialog], Awaitable[DialogAnswer | None]]
 """Answers a dialog, or with ``None`` leaves it to somebody else."""
 
 DIALOG_METHODS = frozenset({"select", "confirm", "input", "editor"})
+"""Pi's names of the methods that wait for an answer."""
 
 UI_METHODS: dict[str, type[Wire]] = {
     "select": Select,

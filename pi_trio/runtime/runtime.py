@@ -13,10 +13,11 @@ import trio
 
 from ..abc import ProcessCommand, ProcessHost
 from ..concurrency import ServiceNursery, open_service_nursery
+from ..endpoint import EndpointConfig, Endpoints
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
 from ..lifecycle import TERMINAL, InstanceState, StopManner
-from ..process import Interruption, current_interruption, new_run_id, open_default_host
+from ..process import Address, Interruption, ListeningSocket, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
 from ..registry import EventFeed, Registry
 from ..supervisor import (
@@ -68,6 +69,8 @@ class Runtime:
         max_instances: int,
         max_starting: int,
         run_id: str,
+        endpoints: Endpoints,
+        endpoint_by_default: bool,
     ) -> None:
         self._service = service
         self._registry = registry
@@ -83,6 +86,9 @@ class Runtime:
         self._opened_at = trio.current_time()
         self.run_id = run_id
         """Every process of this runtime has it in its environment, as ``PI_TRIO_RUN``."""
+        self.endpoints = endpoints
+        """What opens the endpoints of this runtime's instances: tokens and tickets."""
+        self._endpoint_by_default = endpoint_by_default
 
     def __repr__(self) -> str:
         return f"<Runtime {self._count_alive()} of at most {self._max_instances} instances>"
@@ -90,10 +96,16 @@ class Runtime:
     def _count_alive(self) -> int:
         return sum(supervisor.state not in TERMINAL for supervisor in self._supervisors.values())
 
-    async def spawn(self, spec: InstanceSpec | None = None, *, id: str | None = None) -> Instance:
+    async def spawn(
+        self, spec: InstanceSpec | None = None, *, id: str | None = None, endpoint: bool | Address | None = None
+    ) -> Instance:
         """Start a Pi, and wait until it is ready: a real ``get_state`` came back.
 
         Cancelling ends what was started, and waits until nothing of it is left.
+
+        ``endpoint`` says whether other programs can reach it, at ``instance.endpoint.url``: ``True`` for a port of
+        the runtime's range, a number for that port and no other (0: what the system gives), a string or path for a
+        UNIX socket, ``False`` for not at all; ``None`` for what ``open_runtime(endpoints=...)`` said.
 
         Raises:
             SpawnError: Pi could not be started, died, or did not answer within ``spec.start_timeout``.
@@ -101,10 +113,17 @@ class Runtime:
             InstanceExists: the ``id`` is taken.
             SpecError: ``spec.cwd`` is not a folder.
             SetupError: Pi, or the Node.js it needs, is missing or too old.
+            PortAllocationError: there is no port for its endpoint.
         """
-        return await self._spawn(InstanceSpec() if spec is None else spec, id, None)
+        return await self._spawn(InstanceSpec() if spec is None else spec, id, None, endpoint)
 
-    async def _spawn(self, spec: InstanceSpec, id: str | None, tree: SupervisionTree | None) -> Instance:
+    async def _spawn(
+        self,
+        spec: InstanceSpec,
+        id: str | None,
+        tree: SupervisionTree | None,
+        endpoint_at: bool | Address | None = None,
+    ) -> Instance:
         self._check_room(id)
         try:
             cwd = os.path.abspath(spec.cwd)
@@ -118,6 +137,8 @@ class Runtime:
         self._check_room(id)  # again: others may have come while this task waited
         name = self._next_id() if id is None else id
         env = spec.environment(os.environ)
+        listening = self._listen(endpoint_at)
+        # From here to the tasks that own what was taken, there is no checkpoint.
         sender = self._registry.sender()
         supervisor = Supervisor(
             instance_id=name,
@@ -129,8 +150,13 @@ class Runtime:
                 publish=sender.send_nowait,
                 starts=self._starts,
                 kin=Kin() if tree is None else tree,  # an empty tree is false
+                release=(lambda: None) if listening is None else listening.close,
             ),
         )
+        instance = Instance(supervisor)
+        if listening is not None:
+            instance.endpoint = self.endpoints.open(instance, listening)
+            self._service.start_soon(instance.endpoint.serve, name=f"endpoint of {name}")
 
         async def supervise() -> None:
             with sender:
@@ -140,7 +166,7 @@ class Runtime:
         self._service.start_soon(supervise, name=f"supervisor of {name}")
         self._forget_the_oldest()
         self._supervisors[name] = supervisor
-        self._instances[name] = instance = Instance(supervisor)
+        self._instances[name] = instance
         self._spawned += 1
         if tree is not None:
             tree.add(supervisor, instance)
@@ -153,6 +179,13 @@ class Runtime:
                 await supervisor.wait_stopped()
             raise
         return instance
+
+    def _listen(self, at: bool | Address | None) -> ListeningSocket | None:
+        if at is None:
+            at = self._endpoint_by_default
+        if at is False:
+            return None
+        return self.endpoints.listen(None if at is True else at)
 
     def _command_for(
         self, pi: PiInstall, name: str, env: Mapping[str, str]
@@ -313,7 +346,11 @@ def _only_effects(error: BaseException, cause: BaseException) -> bool:
 
 @asynccontextmanager
 async def open_runtime(
-    *, host: ProcessHost | None = None, max_instances: int = 64, max_starting: int | None = None
+    *,
+    host: ProcessHost | None = None,
+    max_instances: int = 64,
+    max_starting: int | None = None,
+    endpoints: EndpointConfig | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime for the body: whatever is spawned in it is gone when the body is over.
 
@@ -327,6 +364,8 @@ async def open_runtime(
         max_instances: how many may be alive at the same time.
         max_starting: how many may be starting at the same time, others wait for their turn; two for each
             processor by default.
+        endpoints: how endpoints are served. When it is given, every instance has one, unless ``spawn`` says
+            otherwise; without it, those that ``spawn`` wants are served as ``EndpointConfig()`` says.
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be positive, not {max_instances}")
@@ -336,13 +375,17 @@ async def open_runtime(
         max_starting = 2 * (os.cpu_count() or 1)
     # The host is opened first and closed last: it must be there as long as there is anything to end.
     async with open_default_host() if host is None else nullcontext(host) as chosen:
-        async with _open_on(chosen, max_instances, max_starting) as runtime:
+        async with _open_on(chosen, max_instances, max_starting, endpoints) as runtime:
             yield runtime
 
 
 @asynccontextmanager
-async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> AsyncIterator[Runtime]:
+async def _open_on(
+    host: ProcessHost, max_instances: int, max_starting: int, endpoint_config: EndpointConfig | None
+) -> AsyncIterator[Runtime]:
     registry = Registry()
+    run_id = new_run_id()
+    endpoints = Endpoints(EndpointConfig() if endpoint_config is None else endpoint_config, run_id)
     runtime: Runtime | None = None
     heeding = trio.CancelScope()
 
@@ -361,6 +404,7 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
             if runtime is None or runtime._all_over():
                 heeding.cancel()
                 registry.close()
+                endpoints.close()
 
     async with open_service_nursery(stop) as service:
         service.start_soon(registry.run, name="registry")
@@ -370,7 +414,9 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
             host,
             max_instances=max_instances,
             max_starting=max_starting,
-            run_id=new_run_id(),
+            run_id=run_id,
+            endpoints=endpoints,
+            endpoint_by_default=endpoint_config is not None,
         )
         interruption = current_interruption.get()
         if interruption is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..abc import ExitStatus
 from ..client import PiClient
 from ..errors import RestartIntensityExceeded
@@ -11,6 +13,9 @@ from ..tools import ToolHost
 from .output import Logs
 from .supervisor import InstanceStatus, Supervisor
 
+if TYPE_CHECKING:
+    from ..endpoint import Endpoint
+
 __all__ = ["Instance"]
 
 
@@ -19,6 +24,8 @@ class Instance:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self.endpoint: Endpoint | None = None
+        """Where other programs reach it; ``None`` when it was spawned without one."""
 
     def __repr__(self) -> str:
         pid = f" pid={self.pid}" if self.pid is not None else ""
@@ -81,6 +88,20 @@ class Instance:
     def status(self) -> InstanceStatus:
         """The instance as it is now, in one frozen value."""
         return self._supervisor.status()
+
+    async def replace(self, spec: InstanceSpec, *, fresh: bool = False) -> None:
+        """End its process and start another from ``spec``, in its place; wait until that is ready.
+
+        The client, its subscribers and the endpoint stay; requests under way fail, later ones wait. It goes on with
+        the session of the one before, unless it is to be ``fresh``. When it does not start, what follows is the
+        restart policy's. What is asked of the runtime rather than of Pi (``health``, ``restart``, time-outs) is taken
+        from the new spec; ``python_tools``, ``dialogs`` and ``log_bytes`` stay as they were. Cancelling stops the
+        waiting.
+
+        Raises:
+            SpawnError: the instance is over, because it did not start or was stopped.
+        """
+        await self._supervisor.replace(spec, fresh=fresh)
 
     async def stop(self, *, force: bool = False) -> None:
         """End it, and wait until nothing of it is left.

@@ -98,6 +98,8 @@ class Surroundings:
     kin: Kin = attrs.field(factory=Kin)
     free_port: Callable[[], int] = free_port
     """A port for a Pi that serves, and was given none."""
+    release: Callable[[], None] = lambda: None
+    """Gives back what the instance was lent. Called before anybody is told that nothing of it is left."""
 
 
 class Supervisor:
@@ -133,6 +135,8 @@ class Supervisor:
         self._stop: tuple[StopManner, str] | None = None
         self._stop_wanted = trio.Event()
         self._replace_why: str | None = None
+        self._begin_anew = False  # the next process does not continue the session of the one before
+        self._changed = trio.Event()
         self._settled = trio.Event()  # ready for the first time, or over without ever having been
         self._over = trio.Event()
 
@@ -186,6 +190,24 @@ class Supervisor:
         if self._incarnation is not None:
             self._incarnation.fail(why)
 
+    async def replace(self, spec: InstanceSpec, *, fresh: bool) -> None:
+        """See :meth:`Instance.replace`."""
+        self.spec = attrs.evolve(spec, session=None, session_id=None) if fresh else spec
+        self._begin_anew = fresh
+        before = self._incarnations
+        if self._incarnation is not None:
+            self.request_replacement("is replaced: another spec was asked for")
+        while not self.over and (self._incarnations == before or self.state is not InstanceState.RUNNING):
+            await self._changed.wait()
+        if self.over:
+            ending = self._ending or Ending(None)
+            raise SpawnError(
+                f"{self.instance_id} could not be replaced: {ending.failure or f'it {ending.status}'}",
+                instance_id=self.instance_id,
+                status=ending.status,
+                stderr_tail=ending.stderr_tail,
+            )
+
     async def wait_ready(self) -> None:
         """Wait for the first answer of its first Pi.
 
@@ -229,6 +251,7 @@ class Supervisor:
             self.output.close()
             self._settled.set()
             self._over.set()
+            self._changed.set()
 
     async def _live_once(self) -> bool:
         """Have one process, to its end. Whether there is to be another."""
@@ -294,7 +317,8 @@ class Supervisor:
         return True
 
     async def _incarnate(self) -> Ending:
-        last = self.client.last_state
+        last = None if self._begin_anew else self.client.last_state
+        self._begin_anew = False
         spec = self.spec if last is None else self.spec.continued(last)
         if spec.launch == "server" and spec.port is None:
             spec = attrs.evolve(spec, port=self._around.free_port())
@@ -369,8 +393,12 @@ class Supervisor:
 
     def _enter(self, state: InstanceState, reason: str) -> None:
         self.state = advance(self.state, state)
+        if state in TERMINAL:
+            self._around.release()
         self._publish_state(reason)
         self._around.kin.changed(self)
+        self._changed.set()
+        self._changed = trio.Event()
 
     def _publish(self, event: InstanceEvent) -> None:
         self._around.publish(event)

@@ -40,7 +40,8 @@ def verdicts(request: pytest.FixtureRequest) -> dict[str, dict[str, object]]:
 def _mutant_of(item: pytest.Item) -> str | None:
     if not isinstance(item, pytest.Function) or item.originalname != "test_a_mutant_is_caught":
         return None
-    mutant: Mutant = item.callspec.params["mutant"]  # type: ignore[attr-defined]  # pytest does not declare it
+    mutant = item.callspec.params["mutant"]
+    assert isinstance(mutant, Mutant)
     return mutant.name
 
 

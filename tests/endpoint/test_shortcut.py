@@ -1,0 +1,144 @@
+"""Frames that are short texts go one way, all others the other; together, nothing is lost, and the order is kept."""
+
+from __future__ import annotations
+
+import struct
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
+from wsproto.utilities import RemoteProtocolError
+
+from pi_trio.endpoint.shortcut import Shortcut
+
+MOST = 2000
+
+
+@attrs.frozen
+class Frame:
+    first: int
+    payload: bytes
+    mask: bytes = b"\x01\x02\x03\x04"
+    masked: bool = True
+
+    def encode(self) -> bytes:
+        length, flag = len(self.payload), 0x80 if self.masked else 0
+        if length < 126:
+            head = struct.pack("!BB", self.first, flag | length)
+        elif length < 65536:
+            head = struct.pack("!BBH", self.first, flag | 126, length)
+        else:
+            head = struct.pack("!BBQ", self.first, flag | 127, length)
+        if not self.masked:
+            return head + self.payload
+        return head + self.mask + bytes(byte ^ self.mask[at % 4] for at, byte in enumerate(self.payload))
+
+
+masks = st.binary(min_size=4, max_size=4)
+texts = st.one_of(st.text(max_size=40), st.integers(100, 70_000).map(lambda size: "x" * size))
+frames = st.one_of(
+    st.builds(lambda text, mask: [Frame(0x81, text.encode(), mask)], texts, masks),
+    st.builds(lambda one, other: [Frame(0x01, one.encode()), Frame(0x80, other.encode())], texts, texts),
+    st.builds(lambda data: [Frame(0x89, data)], st.binary(max_size=125)),
+    st.builds(lambda data: [Frame(0x8A, data)], st.binary(max_size=125)),
+)
+endings: st.SearchStrategy[list[Frame]] = st.one_of(
+    st.just([]),
+    st.builds(lambda data: [Frame(0x81, data)], st.binary(max_size=10)),  # perhaps not UTF-8
+    st.builds(
+        lambda first, data, masked: [Frame(first, data, masked=masked)],
+        st.integers(0, 255),
+        st.binary(max_size=200),
+        st.booleans(),
+    ),
+    st.just([Frame(0x88, struct.pack("!H", 1000))]),
+)
+
+
+class Server:
+    """wsproto alone: what is right."""
+
+    def __init__(self) -> None:
+        self.connection = WSConnection(ConnectionType.SERVER)
+        client = WSConnection(ConnectionType.CLIENT)
+        self.connection.receive_data(client.send(Request(host="h", target="/")))
+        list(self.connection.events())
+        self.connection.send(AcceptConnection())
+        self.messages: list[str] = []
+        self.end: object = None
+        self._parts: list[str] = []
+
+    def receive(self, data: bytes) -> int:
+        """How many messages that completes."""
+        before = len(self.messages)
+        if self.end is None:
+            try:
+                self.connection.receive_data(data)
+                for event in self.connection.events():
+                    self._heed(event)
+            except RemoteProtocolError as error:
+                self.end = str(error)
+        return len(self.messages) - before
+
+    def _heed(self, event: Event) -> None:
+        if isinstance(event, TextMessage):
+            self._parts.append(event.data)
+            if event.message_finished:
+                self.messages.append("".join(self._parts))
+                self._parts.clear()
+        elif isinstance(event, CloseConnection):
+            self.end = event.code
+
+
+@given(st.lists(frames, max_size=8), endings, st.lists(frames, max_size=2), st.data())
+def test_together_they_understand_what_wsproto_does(
+    beginning: list[list[Frame]], ending: list[Frame], rest: list[list[Frame]], data: st.DataObject
+) -> None:
+    stream = b"".join(frame.encode() for group in [*beginning, ending, *rest] for frame in group)
+    alone = Server()
+    alone.receive(stream)
+
+    beside, shortcut = Server(), Shortcut(MOST)
+    opened_at = data.draw(st.integers(0, 3))
+    untaken = at = number = 0
+    while at < len(stream):
+        if number == opened_at:
+            shortcut.on_text = beside.messages.append
+        size = data.draw(st.integers(1, 3000))
+        passed_on = shortcut.feed(stream[at : at + size])
+        if passed_on:
+            untaken += beside.receive(passed_on)
+        # trio-websocket hands its messages over in its own time.
+        for _ in range(data.draw(st.integers(0, untaken))):
+            shortcut.taken()
+            untaken -= 1
+        at, number = at + size, number + 1
+    assert beside.messages == alone.messages
+    assert beside.end == alone.end
+
+
+def test_a_short_text_is_not_passed_on() -> None:
+    shortcut = Shortcut(MOST)
+    got: list[str] = []
+    shortcut.on_text = got.append
+    frame = Frame(0x81, '{"type":"get_state","ü":1}'.encode()).encode()
+    for byte in frame:
+        assert shortcut.feed(bytes([byte])) == b""
+    assert shortcut.feed(frame + frame) == b""
+    assert got == ['{"type":"get_state","ü":1}'] * 3
+
+
+def test_what_is_passed_on_keeps_those_behind_it_waiting() -> None:
+    shortcut = Shortcut(MOST)
+    got: list[str] = []
+    shortcut.on_text = got.append
+    long, short = Frame(0x81, b"x" * (MOST + 1)).encode(), Frame(0x81, b"y").encode()
+    assert shortcut.feed(long + short) == long + short
+    shortcut.taken()
+    assert shortcut.feed(short) == short
+    shortcut.taken()
+    shortcut.taken()
+    assert shortcut.feed(short) == b""
+    assert got == ["y"]
