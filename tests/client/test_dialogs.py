@@ -291,6 +291,7 @@ def test_a_handler_does_not_run_in_the_context_of_whoever_happened_to_read() -> 
             transport.says(*before)
             transport.answers("get_entries", {})
 
+        seen.clear()
         mine.set("the reader's")
         async with trio.open_nursery() as nursery:
             for number in range(20):  # at the latest when it asks again at once, this task reads for itself

@@ -70,6 +70,7 @@ def test_what_was_given_up_is_not_delivered() -> None:
     async def test(client: PiClient, pi: MemoryTransport) -> None:
         got: list[Record] = []
         client.forward({"id": 1, "type": "get_state"}, got.append).give_up()
+        await blocked()
         pi.answers("get_state", STATE)
         await blocked()
         client.detach(gone)
@@ -82,6 +83,7 @@ def test_behind_a_switch_of_sessions_the_client_looks_where_it_is() -> None:
     async def test(client: PiClient, pi: MemoryTransport) -> None:
         for command in ("new_session", "switch_session", "fork", "clone"):
             client.forward({"type": command}, lambda _: None)
+            await blocked()
             pi.answers(command, {"cancelled": False})
             await blocked()
             assert pi.sent[-1]["type"] == "get_state"
@@ -89,6 +91,7 @@ def test_behind_a_switch_of_sessions_the_client_looks_where_it_is() -> None:
             await blocked()
             assert client.session_id == f"behind {command}"
         client.forward({"type": "fork"}, lambda _: None)
+        await blocked()
         pi.answers("fork", success=False, error="no")
         await blocked()
         assert pi.sent[-1]["type"] == "fork"
