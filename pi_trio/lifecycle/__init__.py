@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from .events import Exited, HealthChanged, InstanceEvent, Ready, Registered, RestartScheduled, StateChanged
+from .breaker import (
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    after_abandoned,
+    after_failure,
+    after_success,
+    try_again,
+)
+from .events import (
+    BreakerChanged,
+    CapacityChanged,
+    DiscoveryBreakerChanged,
+    DiscoveryCompleted,
+    DiscoveryEvent,
+    DiscoveryFailed,
+    Exited,
+    HealthChanged,
+    InstanceEvent,
+    ModelChanged,
+    Ready,
+    Registered,
+    RegistryEvent,
+    RestartScheduled,
+    SessionChanged,
+    StateChanged,
+    Unregistered,
+)
 from .health import Health, HealthPolicy, HealthState, Probe, after_probe
 from .restart import (
     Backoff,
@@ -15,14 +42,24 @@ from .restart import (
     StayDown,
     decide_restart,
 )
+from .scaling import Grow, Keep, ScalingDecision, ScalingPolicy, Shrink, Staff, decide_scaling
 from .states import TERMINAL, TRANSITIONS, IllegalTransition, InstanceState, advance
 from .stopping import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_step
 
 __all__ = [
-    "KILL_TIMEOUT",
     "Backoff",
+    "Breaker",
+    "BreakerChanged",
+    "BreakerPolicy",
+    "BreakerState",
+    "CapacityChanged",
+    "DiscoveryBreakerChanged",
+    "DiscoveryCompleted",
+    "DiscoveryEvent",
+    "DiscoveryFailed",
     "Exited",
     "GiveUp",
+    "Grow",
     "Health",
     "HealthChanged",
     "HealthPolicy",
@@ -30,15 +67,24 @@ __all__ = [
     "IllegalTransition",
     "InstanceEvent",
     "InstanceState",
+    "KILL_TIMEOUT",
+    "Keep",
+    "ModelChanged",
     "Probe",
     "Ready",
     "Registered",
+    "RegistryEvent",
     "Restart",
     "RestartDecision",
     "RestartHistory",
     "RestartPolicy",
     "RestartScheduled",
     "RestartType",
+    "ScalingDecision",
+    "ScalingPolicy",
+    "SessionChanged",
+    "Shrink",
+    "Staff",
     "StateChanged",
     "StayDown",
     "StopManner",
@@ -46,8 +92,14 @@ __all__ = [
     "StopStep",
     "TERMINAL",
     "TRANSITIONS",
+    "Unregistered",
     "advance",
+    "after_abandoned",
+    "after_failure",
     "after_probe",
+    "after_success",
     "decide_restart",
+    "decide_scaling",
     "next_step",
+    "try_again",
 ]

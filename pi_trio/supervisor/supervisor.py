@@ -207,7 +207,14 @@ class Supervisor:
         """Live the whole life of the instance. Ends by itself, or when :meth:`request_stop` makes it."""
         spec = self.spec
         self._publish(
-            Registered(self.instance_id, trio.current_time(), provider=spec.provider, model=spec.model, cwd=spec.cwd)
+            Registered(
+                self.instance_id,
+                trio.current_time(),
+                provider=spec.provider,
+                model=spec.model,
+                cwd=spec.cwd,
+                profile=spec.profile(),
+            )
         )
         self._publish_state("")
         try:
