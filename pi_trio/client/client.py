@@ -165,6 +165,11 @@ class PiClient(Commands):
         state = "closed" if self._events.closed else "connected" if self._transport else "not connected"
         return f"<PiClient {self._name} {state} {len(self._requests)} pending>"
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a Pi that is ready for requests; if not, they wait."""
+        return self._ready is not None
+
     # --- wiring: for whoever owns the connection ---------------------------------------------------
 
     def attach(self, transport: RecordTransport) -> None:

@@ -1,111 +1,383 @@
-"""The channel of instance events: what supervisors send is folded, numbered, and passed on."""
+"""The registry: who is there, how they are, which one to take."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Mapping
-from types import MappingProxyType
-from typing import Self
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import attrs
 import trio
 
-from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..lifecycle import InstanceEvent
-from .table import Entry, fold
+from ..abc import Discovery, Found
+from ..client import PiClient, Reply
+from ..concurrency import open_service_nursery
+from ..errors import InstanceExists, InstanceNotFound
+from ..lifecycle import (
+    BreakerPolicy,
+    Health,
+    InstanceState,
+    Registered,
+    StateChanged,
+    Unregistered,
+)
+from .breakers import Breakers
+from .capacity import CapacityReport, is_usable, report_capacity
+from .discovery.runner import run_discovery
+from .health import HealthReport, Pulse
+from .leases import Lease, Leases
+from .ledger import Change, Ledger
+from .members import Member, OpenClient, Watch
+from .running import run_somewhere
+from .selection import Criteria, Index, LeastLoaded, Selection, Strategy
+from .table import Entry
 
-__all__ = ["EventFeed", "Numbered", "Registry", "Snapshot"]
+__all__ = ["Registry", "RegistryStatistics"]
+
+ANY = Criteria()
+LEAST_LOADED = LeastLoaded()
 
 
 @attrs.frozen
-class Numbered:
-    """An event, with its place in the registry's sequence: 1, 2, 3, ... without a gap."""
+class RegistryStatistics:
+    """What the registry has seen so far, and what is in it."""
 
-    seq: int
-    event: InstanceEvent
+    events: int
+    registered: int
+    """How often an instance became a member."""
+    unregistered: int
+    by_state: Mapping[InstanceState, int]
+    """How many members are in each state now."""
+    by_health: Mapping[Health, int]
+    leases_taken: int
+    leases_lost: int
+    """How many of these were lost because their instance went."""
+    waiting: int
+    """How many wait for a lease now."""
 
 
-@attrs.frozen
-class Snapshot:
-    """The whole table, as it was after event ``seq``."""
+class Registry(Ledger):
+    """Folds the events of all instances, selects among them, and leases them out.
 
-    seq: int
-    instances: Mapping[str, Entry]
-
-
-class EventFeed:
-    """A subscriber's end: first a :class:`Snapshot`, then every later event in order.
-
-    A feed that falls behind finds a :class:`Lagged` that counts what it missed, and a new snapshot behind
-    it. It ends with the runtime. Use it as a context manager.
+    ``open_client`` opens a client to an instance that is not supervised here, from its entry; without it, each such
+    instance has to be registered with a function of its own.
     """
 
-    def __init__(self, registry: Registry, subscription: Subscription[Numbered]) -> None:
-        self._registry = registry
-        self._subscription = subscription
-        self._pending: Snapshot | None = registry.snapshot()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._subscription.close()
-
-    def __aiter__(self) -> AsyncIterator[Snapshot | Numbered | Lagged]:
-        return self
-
-    async def __anext__(self) -> Snapshot | Numbered | Lagged:
-        if self._pending is not None:
-            await trio.lowlevel.checkpoint()
-            snapshot, self._pending = self._pending, None
-            return snapshot
-        while True:
-            try:
-                item = await self._subscription.receive()
-            except trio.EndOfChannel:
-                raise StopAsyncIteration from None
-            if isinstance(item, Lagged):
-                # Everything still in the buffer is in the new snapshot already.
-                skipped = self._subscription.clear()
-                self._pending = self._registry.snapshot()
-                return Lagged(item.missed + skipped)
-            return item
-
-
-class Registry:
-    """Folds the events of all instances. Supervisors hold clones of one send channel."""
-
-    def __init__(self) -> None:
-        # Unbounded: a supervisor must never wait for its audience, and an instance has a handful of events.
-        self._send, self._receive = trio.open_memory_channel[InstanceEvent](math.inf)
-        self._broadcast: Broadcast[Numbered] = Broadcast()
-        self._table: dict[str, Entry] = {}
-        self._seq = 0
+    def __init__(
+        self,
+        *,
+        open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None = None,
+        watch: Watch | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        super().__init__()
+        self._open_client = open_client
+        self._breaker_policy = BreakerPolicy() if breaker is None else breaker
+        self._members: dict[str, Member] = {}
+        self._index = Index(self.instances)
+        self._running_discoveries: set[str] = set()
+        self._leases = Leases(self, self._index, lambda: bool(self._running_discoveries))
+        self._background = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._unstarted: list[Callable[[], Awaitable[None]]] = []
+        self._breakers = Breakers(self, self._breaker_policy, self._start_soon)
+        self._pulse = Pulse(self, Watch() if watch is None else watch)
 
     def __repr__(self) -> str:
-        return f"<Registry {len(self._table)} instances seq={self._seq}>"
+        return f"<Registry {len(self.instances)} instances seq={self._seq}>"
 
-    def sender(self) -> trio.MemorySendChannel[InstanceEvent]:
-        """A send channel of the caller's own, to be closed when it has nothing more to say."""
-        return self._send.clone()
+    # --- members -------------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
-        """The table as it is now."""
-        return Snapshot(self._seq, MappingProxyType(dict(self._table)))
+    def register(self, found: Found, *, open_client: OpenClient | None = None) -> Entry:
+        """Make an instance that is not supervised here a member. It counts as running, and is watched from now on.
 
-    def subscribe(self, *, capacity: int = 1024) -> EventFeed:
-        """A snapshot, then every event after it, in a buffer of ``capacity`` events of its own."""
-        subscription = self._broadcast.subscribe(capacity=capacity, when_full=WhenFull.LAG)
-        return EventFeed(self, subscription)
+        Raises:
+            InstanceExists: there is a member with this id.
+            ValueError: nobody knows how to open a client to it.
+        """
+        name = found.instance_id
+        if name in self.instances or name in self._members:
+            raise InstanceExists(name)
+        if open_client is None and self._open_client is None:
+            raise ValueError(f"nothing says how to open a client to {name!r}: give open_client")
+        member = Member(open_client or self._opener(name), found)
+        self._members[name] = member
+        self.enter_found(found)
+        self._start_soon(lambda: self._pulse.watch(member, found))
+        return self.instances[name]
 
-    def close(self) -> None:
-        """No sender will be given out any more: :meth:`run` ends when the last one was closed."""
-        self._send.close()
+    def enter_found(self, found: Found) -> None:
+        """Enter an instance that runs somewhere else into the table."""
+        name, now = found.instance_id, trio.current_time()
+        self.enter(
+            Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
+            StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
+        )
 
-    async def run(self) -> None:
-        """Take events in until every sender was closed."""
-        async for event in self._receive:
-            self._table = fold(self._table, event)
-            self._seq += 1
-            self._broadcast.publish([Numbered(self._seq, event)])
-        self._broadcast.close()
+    def _opener(self, name: str) -> OpenClient:
+        def open_it() -> AbstractAsyncContextManager[PiClient]:
+            assert self._open_client is not None
+            return self._open_client(self.get(name))
+
+        return open_it
+
+    def unregister(self, instance_id: str, reason: str = "") -> None:
+        """Let it be a member no more. Its leases are lost; an instance that is supervised here goes on running.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+        """
+        member = self._members.pop(instance_id, None)
+        if member is not None:
+            member.watching.cancel()
+            self._pulse.forget(instance_id)
+        elif instance_id not in self.instances:
+            raise InstanceNotFound(instance_id, known=tuple(self.instances))
+        if instance_id in self.instances:
+            self.enter(Unregistered(instance_id, trio.current_time(), reason))
+
+    def adopt(self, instance_id: str, client: PiClient) -> None:
+        """Note the client of an instance that is supervised here. Its supervisor tells all there is to tell of it."""
+        self._members[instance_id] = Member(lambda: nullcontext(client))
+
+    def disown(self, instance_id: str) -> None:
+        """Forget the client: the instance is over."""
+        self._members.pop(instance_id, None)
+
+    def get(self, instance_id: str) -> Entry:
+        """What is known of one instance. Raises :class:`InstanceNotFound`."""
+        try:
+            return self.instances[instance_id]
+        except KeyError:
+            raise InstanceNotFound(instance_id, known=tuple(self.instances)) from None
+
+    def all(self) -> tuple[Entry, ...]:
+        """Every member, in the order they were registered."""
+        return tuple(self.instances.values())
+
+    def healthy(self) -> tuple[Entry, ...]:
+        """Those that new work can be given to: they run, are not unhealthy, and their breaker is closed."""
+        return tuple(filter(is_usable, self.instances.values()))
+
+    def by_status(self, state: InstanceState) -> tuple[Entry, ...]:
+        """Those that are in this state."""
+        return tuple(entry for entry in self.instances.values() if entry.state is state)
+
+    def statistics(self) -> RegistryStatistics:
+        """What has been seen so far, in one frozen value."""
+        return RegistryStatistics(
+            events=self._seq,
+            registered=self._counts[Registered],
+            unregistered=self._counts[Unregistered],
+            by_state=Counter(entry.state for entry in self.instances.values()),
+            by_health=Counter(entry.health for entry in self.instances.values()),
+            leases_taken=self._leases.taken,
+            leases_lost=self._leases.lost,
+            waiting=self._leases.waiting,
+        )
+
+    def capacity(self) -> CapacityReport:
+        """How many places there are, and how many of them are in use."""
+        return report_capacity(self.instances.values(), waiting=self._leases.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a lease."""
+        return self._leases.waiting
+
+    def open_client(self, instance_id: str) -> AbstractAsyncContextManager[PiClient]:
+        """The instance's client, for a body: that of its supervisor, or one that is connected for the purpose.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+            ClientError, OSError: on entry, when it cannot be reached.
+        """
+        member = self._members.get(instance_id)
+        if member is None:
+            raise InstanceNotFound(instance_id, known=tuple(self._members))
+        return member.open_client()
+
+    # --- choosing ------------------------------------------------------------------------------------
+
+    def select(
+        self, criteria: Criteria = ANY, strategy: Strategy = LEAST_LOADED, *, alternatives: int = 3
+    ) -> Selection:
+        """Which instance would be taken now, why, and what comes next. For a rotation, that counts as a turn.
+
+        Nothing is reserved by it: that is what :meth:`acquire` is for.
+
+        Raises:
+            NoMatchingInstance: nobody is what the criteria ask for; it says which one was too much.
+        """
+        return self._index.select(criteria, strategy, alternatives=alternatives)
+
+    @asynccontextmanager
+    async def acquire(
+        self, criteria: Criteria = ANY, strategy: Strategy = LEAST_LOADED, *, timeout: float | None = None
+    ) -> AsyncIterator[Lease]:
+        """A place on an instance, kept for the body.
+
+        When all that match are taken, it waits, and those who wait are served in the order they came. When the instance
+        is lost (its process ends, it is stopped or unregistered), the body is cancelled; a client in it may say so first,
+        with :class:`ProcessExited` or :class:`ConnectionClosed`. The lease is given back exactly once, whatever happens.
+
+        Args:
+            criteria: what the instance must be.
+            strategy: which of those.
+            timeout: how many seconds to wait at most; ``None`` for as long as it takes.
+
+        Raises:
+            NoMatchingInstance: no member is of that kind, and no discovery is running that might bring one.
+            AcquireTimeout: none had room in time.
+            LeaseLost: the instance was lost during the body.
+        """
+        lease = await self._leases.acquire(criteria, strategy, timeout)
+        # No checkpoint until it is held: it would be lost with the task.
+        async with self._leases.hold(lease), self._breakers.judge(lease.instance_id):
+            yield lease
+
+    @asynccontextmanager
+    async def lease(self, instance_id: str) -> AsyncIterator[Lease]:
+        """A place on this very instance, kept for the body; see :meth:`acquire`.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+            NoMatchingInstance: it does not run, or has no room.
+            LeaseLost: the instance was lost during the body.
+        """
+        await trio.lowlevel.checkpoint()
+        lease = self._leases.take_of(instance_id)
+        async with self._leases.hold(lease), self._breakers.judge(instance_id):
+            yield lease
+
+    async def run(
+        self,
+        prompt: str,
+        criteria: Criteria = ANY,
+        strategy: Strategy = LEAST_LOADED,
+        *,
+        timeout: float | None = None,
+        acquire_timeout: float | None = None,
+        attempts: int = 3,
+    ) -> Reply:
+        """Acquire an instance, run the prompt on it, give it back; return the reply.
+
+        When the instance turns out to be unreachable, or refuses the prompt, before anything was started, another is
+        tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
+
+        Args:
+            prompt: what to do.
+            criteria: what the instance must be.
+            strategy: which of those.
+            timeout: how many seconds the run may take.
+            acquire_timeout: how many seconds to wait for an instance.
+            attempts: how many instances to try.
+
+        Raises:
+            NoMatchingInstance, AcquireTimeout, LeaseLost: as :meth:`acquire`.
+            RunFailed, RunTimeout, CommandFailed, ProcessExited, ConnectionClosed: as :meth:`PiClient.send`.
+        """
+        return await run_somewhere(
+            self, prompt, criteria, strategy, timeout=timeout, acquire_timeout=acquire_timeout, attempts=attempts
+        )
+
+    # --- how they are --------------------------------------------------------------------------------
+
+    async def check_health(self, instance_id: str) -> HealthReport:
+        """Ask an instance now, by a real request, how it is.
+
+        What comes of it is published for an instance that is not supervised here. One that is has a supervisor for that,
+        which goes by its own probes.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+        """
+        return await self._pulse.check(instance_id)
+
+    async def check_all(self) -> tuple[HealthReport, ...]:
+        """Ask all of them now, side by side; in the order they were registered."""
+        reports: dict[str, HealthReport] = {}
+
+        async def check(name: str) -> None:
+            if name in self._members:  # not gone meanwhile
+                reports[name] = await self.check_health(name)
+
+        names = [name for name in self.instances if name in self._members]
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(check, name)
+        return tuple(reports[name] for name in names if name in reports)
+
+    def report_success(self, instance_id: str) -> None:
+        """Tell the instance's breaker that it worked."""
+        self._breakers.succeeded(instance_id)
+
+    def report_failure(self, instance_id: str) -> None:
+        """Tell the instance's breaker that it could not be reached, or broke down."""
+        self._breakers.failed(instance_id)
+
+    # --- finding others ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def discover(self, *discoveries: Discovery, breaker: BreakerPolicy | None = None) -> AsyncIterator[None]:
+        """Run discoveries for the body. What they found is unregistered behind it.
+
+        One that fails is run again when its breaker allows; that and what it finds is told in events.
+
+        Raises:
+            ValueError: two of them have one name, or one by that name is running.
+        """
+        names = [discovery.name for discovery in discoveries]
+        if len(set(names)) < len(names) or self._running_discoveries & set(names):
+            raise ValueError(f"each discovery needs a name of its own: {', '.join(names)}")
+        policy = self._breaker_policy if breaker is None else breaker
+        running = trio.CancelScope()
+
+        async def stop(_: BaseException | None) -> None:
+            running.cancel()
+
+        async def run(discovery: Discovery) -> None:
+            try:
+                with running:
+                    await run_discovery(self, discovery, policy)
+            finally:
+                self._running_discoveries.discard(discovery.name)
+                self._leases.settle(())  # those who waited for what it might bring
+
+        async with open_service_nursery(stop) as service:
+            for discovery in discoveries:
+                self._running_discoveries.add(discovery.name)
+                service.start_soon(lambda each=discovery: run(each), name=f"discovery {discovery.name}")  # type: ignore[misc]
+            yield
+
+    # --- the task ------------------------------------------------------------------------------------
+
+    def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        if self._nursery is None:
+            self._unstarted.append(task)
+        else:
+            self._nursery.start_soon(task)
+
+    async def serve(self) -> None:
+        """Take events in until every sender was closed; watch those that nobody else watches. To be run by one task."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_background)
+            await self._take_in()
+            self._background.cancel()
+
+    async def _serve_background(self) -> None:
+        with self._background:
+            async with trio.open_nursery() as self._nursery:
+                for task in self._unstarted:
+                    self._nursery.start_soon(task)
+                self._unstarted.clear()
+                await trio.sleep_forever()
+
+    def quiesce(self) -> None:
+        """Stop watching and probing: everything is about to be stopped."""
+        self._background.cancel()
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        for name, _, after in changes:
+            self._index.changed(name, after)
+        self._leases.settle(changes)

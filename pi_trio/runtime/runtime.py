@@ -15,10 +15,10 @@ from ..abc import ProcessCommand, ProcessHost
 from ..concurrency import ServiceNursery, open_service_nursery
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
-from ..lifecycle import TERMINAL, InstanceState, StopManner
+from ..lifecycle import TERMINAL, InstanceState, ScalingPolicy, StopManner, Unregistered
 from ..process import Interruption, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
-from ..registry import EventFeed, Registry
+from ..registry import AutoSpawn, EventFeed, Registry, WarmPool
 from ..supervisor import (
     ChildSpec,
     Instance,
@@ -134,8 +134,13 @@ class Runtime:
 
         async def supervise() -> None:
             with sender:
-                await supervisor.run()
+                try:
+                    await supervisor.run()
+                finally:
+                    self._registry.disown(name)
+                    sender.send_nowait(Unregistered(name, trio.current_time(), str(supervisor.state)))
 
+        self._registry.adopt(name, supervisor.client)
         # First its task, then its name: what is in the table is waited for at the end.
         self._service.start_soon(supervise, name=f"supervisor of {name}")
         self._forget_the_oldest()
@@ -146,6 +151,7 @@ class Runtime:
             tree.add(supervisor, instance)
         try:
             await supervisor.wait_ready()
+            await self._registry.catch_up()  # who gets the instance finds it in the registry, too
         except BaseException:
             self._failed_starts += 1
             supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")
@@ -271,6 +277,48 @@ class Runtime:
         """
         return await self.get(instance_id).client.bash(command, timeout=timeout)
 
+    @property
+    def registry(self) -> Registry:
+        """Who is there, how they are, which one to take: the instances spawned here, and others."""
+        return self._registry
+
+    def auto_spawn(
+        self, spec: InstanceSpec, policy: ScalingPolicy | None = None, *, name: str = "auto-spawn"
+    ) -> AutoSpawn:
+        """A discovery that spawns this spec as often as there is work for it; give it to ``registry.discover``."""
+        return AutoSpawn(
+            self._registry,
+            lambda: self._spawn_for_discovery(spec),
+            self._end,
+            policy=ScalingPolicy() if policy is None else policy,
+            room_of_each=spec.max_concurrent,
+            name=name,
+        )
+
+    @asynccontextmanager
+    async def warm_pool(
+        self, spec: InstanceSpec, size: int, *, max_instances: int | None = None, name: str = "warm-pool"
+    ) -> AsyncIterator[WarmPool]:
+        """A reserve of ``size`` instances that are ready, for the body. It is being filled when the body begins."""
+        spec = attrs.evolve(spec, selectable=False)
+        pool = WarmPool(
+            self._registry,
+            lambda: self._spawn_for_discovery(spec),
+            self._end,
+            size=size,
+            max_instances=max_instances,
+            name=name,
+        )
+        async with self._registry.discover(pool):
+            yield pool
+
+    async def _spawn_for_discovery(self, spec: InstanceSpec) -> str:
+        return (await self.spawn(spec)).id
+
+    async def _end(self, instance_id: str) -> None:
+        if instance_id in self._instances:  # one that is over may have been forgotten
+            await self.kill(instance_id)
+
     def events(self, *, capacity: int = 1024) -> EventFeed:
         """What happens to the instances: a snapshot, then every event; see :class:`EventFeed`."""
         return self._registry.subscribe(capacity=capacity)
@@ -350,6 +398,7 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
     harsher = iter((StopManner.PROMPT, StopManner.HASTY))
 
     async def stop(reason: BaseException | None) -> None:
+        registry.quiesce()
         try:
             if runtime is not None:
                 if reason is None:
@@ -363,7 +412,7 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
                 registry.close()
 
     async with open_service_nursery(stop) as service:
-        service.start_soon(registry.run, name="registry")
+        service.start_soon(registry.serve, name="registry")
         runtime = Runtime(
             service,
             registry,

@@ -18,7 +18,7 @@ from pi_trio.concurrency import Lagged
 from pi_trio.lifecycle import InstanceEvent, InstanceState, Registered, StateChanged
 from pi_trio.registry import Entry, EventFeed, Numbered, Registry, Snapshot, fold
 from tests.concurrency.virtual import is_stuck, run
-from tests.registry.strategies import instance_events
+from tests.registry.strategies import registry_events
 
 
 def registered(number: int) -> Registered:
@@ -30,7 +30,7 @@ async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChanne
     """A registry that runs, and a sender for it; closed behind the body."""
     registry = Registry()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(registry.run)
+        nursery.start_soon(registry.serve)
         with registry.sender() as sender:
             yield registry, sender
         registry.close()
@@ -110,7 +110,7 @@ def test_it_ends_when_the_last_sender_is_closed() -> None:
         over = trio.Event()
 
         async def run_it() -> None:
-            await registry.run()
+            await registry.serve()
             over.set()
 
         async with trio.open_nursery() as nursery:
@@ -204,7 +204,7 @@ plans = st.lists(
         st.tuples(st.just("subscribe"), st.integers(1, 4)),
         st.tuples(st.just("read"), st.integers(0, 5)),
         st.tuples(st.just("breathe"), st.integers(0, 3)),
-        st.tuples(st.just("send"), st.lists(instance_events, min_size=1, max_size=6)),
+        st.tuples(st.just("send"), st.lists(registry_events, min_size=1, max_size=6)),
     ),
     max_size=20,
 )

@@ -1,0 +1,223 @@
+"""Capacity that is really kept: who has which instance, and who waits for one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import outcome
+import trio
+
+from ..client import PiClient
+from ..errors import AcquireTimeout, ConnectionClosed, InstanceNotFound, LeaseLost, NoMatchingInstance
+from ..lifecycle import CapacityChanged, InstanceState
+from .ledger import Change
+from .selection import Criteria, Index, Strategy
+from .table import Entry
+
+if TYPE_CHECKING:
+    from .registry import Registry
+
+__all__ = ["Lease", "Leases"]
+
+
+class Lease:
+    """One place on one instance, for as long as its ``async with`` lasts."""
+
+    def __init__(self, registry: Registry, entry: Entry) -> None:
+        self._registry = registry
+        self._counted = True  # in the `in_use` of the entry that is in the table
+        self._held = True
+        self.scope = trio.CancelScope()
+        """Around the body; cancelled when the lease is lost."""
+        self.entry = entry
+        """The instance, as it was when the lease was taken."""
+        self.lost: str | None = None
+        """Why the lease is lost; ``None`` while it is not."""
+
+    def __repr__(self) -> str:
+        state = "held" if self._held else "given back"
+        return f"<Lease of {self.instance_id} {'lost' if self.lost is not None else state}>"
+
+    @property
+    def instance_id(self) -> str:
+        """Which instance."""
+        return self.entry.instance_id
+
+    def open_client(self) -> AbstractAsyncContextManager[PiClient]:
+        """The instance's client: that of its supervisor, or one that is connected for the body.
+
+        Raises:
+            ClientError, OSError: it cannot be reached.
+        """
+        return self._registry.open_client(self.instance_id)
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    criteria: Criteria
+    strategy: Strategy
+    task: trio.lowlevel.Task
+
+
+class Leases:
+    """Which leases there are, and who waits for one. Everything but the waiting is done at once, without a checkpoint.
+
+    Whenever anything changes, those who wait are served in the order they came, each by its own criteria. So when
+    somebody new finds an instance with room, nobody who waits could have used it, and nobody is overtaken.
+    """
+
+    def __init__(self, registry: Registry, index: Index, may_come: Callable[[], bool]) -> None:
+        self._registry = registry
+        self._index = index
+        self._may_come = may_come
+        self._held: dict[str, set[Lease]] = {}
+        self._waiting: dict[_Waiter, None] = {}
+        self._serving = False
+        self.taken = 0
+        """How many leases have been taken so far."""
+        self.lost = 0
+        """How many of them were lost."""
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return len(self._waiting)
+
+    @asynccontextmanager
+    async def hold(self, lease: Lease) -> AsyncIterator[Lease]:
+        """Give the lease back behind the body, whatever happens; end the body when the lease is lost.
+
+        Nothing may come between the taking and this.
+        """
+        try:
+            with lease.scope:
+                yield lease
+        except BaseException as error:
+            if lease.lost is not None and _only_tells_that_it_is_gone(error):
+                raise LeaseLost(lease.instance_id, lease.lost) from error
+            raise
+        finally:
+            self._give_back(lease)
+        if lease.scope.cancelled_caught:
+            raise LeaseLost(lease.instance_id, lease.lost or "it was given up")
+
+    async def acquire(self, criteria: Criteria, strategy: Strategy, timeout: float | None) -> Lease:
+        """Take a lease, or wait for one. A cancelled call has none. Raises as :meth:`Registry.acquire`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        entry = self._index.first(criteria, strategy)
+        if entry is not None:
+            lease = self.take(entry)
+            try:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            except BaseException:  # a KeyboardInterrupt
+                self._give_back(lease)
+                raise
+            return lease
+        if not self._hopeful(criteria):
+            raise self._index.nobody(criteria)
+        with trio.move_on_after(math.inf if timeout is None else timeout):
+            return await self._wait(criteria, strategy)
+        raise AcquireTimeout(timeout or 0.0, waiting=len(self._waiting))
+
+    async def _wait(self, criteria: Criteria, strategy: Strategy) -> Lease:
+        waiter = _Waiter(criteria, strategy, trio.lowlevel.current_task())
+        self._waiting[waiter] = None
+        self._registry._look()  # whoever spawns for those who wait
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            del self._waiting[waiter]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        # Who was given a lease is not cancelled any more before this returns.
+        lease: Lease = await trio.lowlevel.wait_task_rescheduled(give_up)
+        return lease
+
+    def _hopeful(self, criteria: Criteria) -> bool:
+        return self._index.any_fits(criteria) or self._may_come()
+
+    def take(self, entry: Entry) -> Lease:
+        """Take one place on this instance, which must have room."""
+        lease = Lease(self._registry, entry)
+        self._held.setdefault(entry.instance_id, set()).add(lease)
+        self.taken += 1
+        self._registry.enter(CapacityChanged(entry.instance_id, trio.current_time(), entry.in_use + 1))
+        return lease
+
+    def take_of(self, instance_id: str) -> Lease:
+        """Take one place on the instance with this id.
+
+        Raises:
+            InstanceNotFound: there is none.
+            NoMatchingInstance: it does not run, or has no room.
+        """
+        entry = self._registry.instances.get(instance_id)
+        if entry is None:
+            raise InstanceNotFound(instance_id, known=tuple(self._registry.instances))
+        if entry.state is not InstanceState.RUNNING or entry.free < 1:
+            criterion = "free capacity" if entry.state is InstanceState.RUNNING else "state"
+            raise NoMatchingInstance(criterion, passed=(("registered", 1), (criterion, 0)))
+        return self.take(entry)
+
+    def _give_back(self, lease: Lease) -> None:
+        if not lease._held:
+            return
+        lease._held = False
+        held = self._held[lease.instance_id]
+        held.discard(lease)
+        if not held:
+            del self._held[lease.instance_id]
+        if lease._counted:
+            entry = self._registry.instances[lease.instance_id]
+            self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
+
+    def settle(self, changes: Sequence[Change]) -> None:
+        """Tell those whose instance is gone, and serve those who wait."""
+        for name, before, after in changes:
+            if name in self._held and before is not None:
+                self._check_held(name, before, after)
+        if self._waiting and not self._serving:
+            self._serving = True
+            try:
+                self._serve()
+            finally:
+                self._serving = False
+
+    def _check_held(self, name: str, before: Entry, after: Entry | None) -> None:
+        if after is None:
+            self._lose(name, "it was unregistered", counted=False)
+        elif before.state is InstanceState.RUNNING and after.state is not InstanceState.RUNNING:
+            self._lose(name, f"it is {after.state}{': ' + after.reason if after.reason else ''}", counted=True)
+
+    def _lose(self, name: str, why: str, *, counted: bool) -> None:
+        for lease in self._held[name]:
+            lease._counted = lease._counted and counted
+            if lease.lost is None:
+                lease.lost = why
+                self.lost += 1
+                lease.scope.cancel()
+
+    def _serve(self) -> None:
+        served_out: set[object] = set()
+        for waiter in tuple(self._waiting):
+            wanted = (waiter.criteria, waiter.strategy)
+            if wanted in served_out:
+                continue
+            entry = self._index.first(waiter.criteria, waiter.strategy)
+            if entry is not None:
+                del self._waiting[waiter]
+                trio.lowlevel.reschedule(waiter.task, outcome.Value(self.take(entry)))
+            elif self._hopeful(waiter.criteria):
+                served_out.add(wanted)
+            else:
+                del self._waiting[waiter]
+                trio.lowlevel.reschedule(waiter.task, outcome.Error(self._index.nobody(waiter.criteria)))
+
+
+def _only_tells_that_it_is_gone(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_only_tells_that_it_is_gone(each) for each in error.exceptions)
+    return isinstance(error, ConnectionClosed)

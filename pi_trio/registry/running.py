@@ -1,0 +1,70 @@
+"""A prompt, run on whichever instance will do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..client import PiClient, Reply
+from ..errors import ClientError, CommandFailed, ConnectionClosed, NoMatchingInstance
+from .leases import Lease
+from .selection import Criteria, Strategy
+
+if TYPE_CHECKING:
+    from .registry import Registry
+
+__all__ = ["run_somewhere"]
+
+
+async def run_somewhere(
+    registry: Registry,
+    prompt: str,
+    criteria: Criteria,
+    strategy: Strategy,
+    *,
+    timeout: float | None,
+    acquire_timeout: float | None,
+    attempts: int,
+) -> Reply:
+    """See :meth:`Registry.run`."""
+    if attempts < 1:
+        raise ValueError(f"attempts must be positive, not {attempts}")
+    refusal: Exception | None = None
+    for _ in range(attempts):
+        try:
+            async with registry.acquire(criteria, strategy, timeout=acquire_timeout) as lease:
+                result = await _try(registry, lease, prompt, timeout)
+        except NoMatchingInstance:
+            if refusal is not None:
+                break  # there is nobody else: what the last one said is more to the point
+            raise
+        if isinstance(result, Reply):
+            return result
+        refusal = result
+        criteria = attrs.evolve(criteria, exclude=criteria.exclude | {lease.instance_id})
+    assert refusal is not None
+    raise refusal
+
+
+async def _try(registry: Registry, lease: Lease, prompt: str, timeout: float | None) -> Reply | Exception:
+    """The reply; or why nothing was started. What goes wrong later is raised."""
+    client: PiClient | None = None
+    accepted = False
+    try:
+        async with lease.open_client() as client:
+            if not client.connected:  # a run would wait until it is started again; somebody else may be ready now
+                registry.report_failure(lease.instance_id)
+                return ConnectionClosed(f"{lease.instance_id} is not connected")
+            async with client.run(prompt, timeout=timeout) as run:
+                accepted = True
+                return await run.result()
+    except CommandFailed as error:
+        if accepted or error.command != "prompt":
+            raise
+        return error
+    except (ClientError, OSError) as error:
+        if client is not None:
+            raise
+        registry.report_failure(lease.instance_id)
+        return error
