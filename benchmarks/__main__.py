@@ -14,12 +14,13 @@ from pi_trio.launch import find_pi
 from .comparison import Comparison
 from .flood import FLOOD
 from .memory import MEMORY
+from .registry import REGISTRY
 from .report import as_json, show
 from .requests import IN_FLIGHT, ROUND_TRIP
 from .start import START
 from .tools import TOOLS
 
-MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, TOOLS, MEMORY)}
+MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, TOOLS, REGISTRY, MEMORY)}
 
 
 def main() -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import ConnectionClosed
 from ..lifecycle import (
     Breaker,
     BreakerChanged,
@@ -35,16 +33,6 @@ class Breakers:
         self._registry = registry
         self._policy = policy
         self._start_soon = start_soon
-
-    @asynccontextmanager
-    async def judge(self, instance_id: str) -> AsyncIterator[None]:
-        """Learn from how the body ends: a connection that closed is a failure, a return a success."""
-        try:
-            yield
-        except ConnectionClosed:
-            self.failed(instance_id)
-            raise
-        self.succeeded(instance_id)
 
     def succeeded(self, instance_id: str) -> None:
         """It worked."""

@@ -47,11 +47,13 @@ class Pulse:
         member = self._registry._members.get(instance_id)
         if member is None:
             raise InstanceNotFound(instance_id, known=tuple(self._registry.instances))
+        return await self._check(instance_id, member)
+
+    async def _check(self, instance_id: str, member: Member) -> HealthReport:
         policy = self._watch.health
         latency, error = await self._ask(member, policy)
-        before = self._states.get(instance_id, HealthState())
-        after = after_probe(policy, before, Probe(latency))
-        if member.found is not None:
+        after = after_probe(policy, self._states.get(instance_id, HealthState()), Probe(latency))
+        if member.found is not None and self._registry._members.get(instance_id) is member:  # still
             self._states[instance_id] = after
             self._publish(instance_id, after, latency)
             if latency is None:
@@ -88,7 +90,7 @@ class Pulse:
         unhealthy_since: float | None = None
         with member.watching:
             while True:
-                report = await self.check(name)
+                report = await self._check(name, member)
                 now = trio.current_time()
                 if report.health is not Health.UNHEALTHY:
                     unhealthy_since = None

@@ -25,7 +25,7 @@ from .breakers import Breakers
 from .capacity import CapacityReport, is_usable, report_capacity
 from .discovery.runner import run_discovery
 from .health import HealthReport, Pulse
-from .leases import Lease, Leases
+from .leases import Holding, Lease, Leases
 from .ledger import Change, Ledger
 from .members import Member, OpenClient, Watch
 from .running import run_somewhere
@@ -76,11 +76,11 @@ class Registry(Ledger):
         self._members: dict[str, Member] = {}
         self._index = Index(self.instances)
         self._running_discoveries: set[str] = set()
-        self._leases = Leases(self, self._index, lambda: bool(self._running_discoveries))
         self._background = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._unstarted: list[Callable[[], Awaitable[None]]] = []
         self._breakers = Breakers(self, self._breaker_policy, self._start_soon)
+        self._leases = Leases(self, self._index, self._breakers, lambda: bool(self._running_discoveries))
         self._pulse = Pulse(self, Watch() if watch is None else watch)
 
     def __repr__(self) -> str:
@@ -211,11 +211,10 @@ class Registry(Ledger):
         """
         return self._index.select(criteria, strategy, alternatives=alternatives)
 
-    @asynccontextmanager
-    async def acquire(
+    def acquire(
         self, criteria: Criteria = ANY, strategy: Strategy = LEAST_LOADED, *, timeout: float | None = None
-    ) -> AsyncIterator[Lease]:
-        """A place on an instance, kept for the body.
+    ) -> AbstractAsyncContextManager[Lease]:
+        """A place on an instance, kept for the body of an ``async with``.
 
         When all that match are taken, it waits, and those who wait are served in the order they came. When the instance
         is lost (its process ends, it is stopped or unregistered), the body is cancelled; a client in it may say so first,
@@ -231,24 +230,17 @@ class Registry(Ledger):
             AcquireTimeout: none had room in time.
             LeaseLost: the instance was lost during the body.
         """
-        lease = await self._leases.acquire(criteria, strategy, timeout)
-        # No checkpoint until it is held: it would be lost with the task.
-        async with self._leases.hold(lease), self._breakers.judge(lease.instance_id):
-            yield lease
+        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout))
 
-    @asynccontextmanager
-    async def lease(self, instance_id: str) -> AsyncIterator[Lease]:
-        """A place on this very instance, kept for the body; see :meth:`acquire`.
+    def lease(self, instance_id: str) -> AbstractAsyncContextManager[Lease]:
+        """A place on this very instance, kept for the body of an ``async with``; see :meth:`acquire`.
 
         Raises:
             InstanceNotFound: there is none with this id.
             NoMatchingInstance: it does not run, or has no room.
             LeaseLost: the instance was lost during the body.
         """
-        await trio.lowlevel.checkpoint()
-        lease = self._leases.take_of(instance_id)
-        async with self._leases.hold(lease), self._breakers.judge(instance_id):
-            yield lease
+        return Holding(self._leases, lambda: self._leases.acquire_from(instance_id))
 
     async def run(
         self,
@@ -336,19 +328,20 @@ class Registry(Ledger):
         async def stop(_: BaseException | None) -> None:
             running.cancel()
 
-        async def run(discovery: Discovery) -> None:
-            try:
-                with running:
-                    await run_discovery(self, discovery, policy)
-            finally:
-                self._running_discoveries.discard(discovery.name)
-                self._leases.settle(())  # those who waited for what it might bring
+        async def run_all() -> None:
+            with running:
+                async with trio.open_nursery() as nursery:
+                    for discovery in discoveries:
+                        nursery.start_soon(run_discovery, self, discovery, policy)
 
-        async with open_service_nursery(stop) as service:
-            for discovery in discoveries:
-                self._running_discoveries.add(discovery.name)
-                service.start_soon(lambda each=discovery: run(each), name=f"discovery {discovery.name}")  # type: ignore[misc]
-            yield
+        self._running_discoveries.update(names)
+        try:
+            async with open_service_nursery(stop) as service:
+                service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
+                yield
+        finally:
+            self._running_discoveries.difference_update(names)
+            self._leases.settle(())  # those who waited for what they might bring
 
     # --- the task ------------------------------------------------------------------------------------
 

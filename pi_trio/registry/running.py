@@ -49,22 +49,29 @@ async def run_somewhere(
 
 async def _try(registry: Registry, lease: Lease, prompt: str, timeout: float | None) -> Reply | Exception:
     """The reply; or why nothing was started. What goes wrong later is raised."""
-    client: PiClient | None = None
-    accepted = False
+    opened = False
     try:
         async with lease.open_client() as client:
-            if not client.connected:  # a run would wait until it is started again; somebody else may be ready now
-                registry.report_failure(lease.instance_id)
-                return ConnectionClosed(f"{lease.instance_id} is not connected")
-            async with client.run(prompt, timeout=timeout) as run:
-                accepted = True
-                return await run.result()
+            opened = True
+            if client.connected:
+                return await _run(client, prompt, timeout)
+            # A run would wait until it is started again. Somebody else may be ready now.
+            refusal: Exception = ConnectionClosed(f"{lease.instance_id} is not connected")
+    except (ClientError, OSError) as error:
+        if opened:
+            raise
+        refusal = error
+    registry.report_failure(lease.instance_id)
+    return refusal
+
+
+async def _run(client: PiClient, prompt: str, timeout: float | None) -> Reply | Exception:
+    accepted = False
+    try:
+        async with client.run(prompt, timeout=timeout) as run:
+            accepted = True
+            return await run.result()
     except CommandFailed as error:
         if accepted or error.command != "prompt":
             raise
-        return error
-    except (ClientError, OSError) as error:
-        if client is not None:
-            raise
-        registry.report_failure(lease.instance_id)
         return error

@@ -30,6 +30,7 @@ from ..supervisor import (
     Surroundings,
     check_children,
 )
+from .current import runtime_for_tasks
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
@@ -83,6 +84,11 @@ class Runtime:
         self._opened_at = trio.current_time()
         self.run_id = run_id
         """Every process of this runtime has it in its environment, as ``PI_TRIO_RUN``."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether its body is over: nothing can be spawned any more."""
+        return self._service.closing
 
     def __repr__(self) -> str:
         return f"<Runtime {self._count_alive()} of at most {self._max_instances} instances>"
@@ -217,7 +223,7 @@ class Runtime:
             raise
 
     def _check_room(self, wanted: str | None) -> None:
-        if self._service.closing:
+        if self.closing:
             raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
         if wanted is not None:
             check_text("id", wanted)
@@ -429,4 +435,5 @@ async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> 
                     await runtime._heed(interruption)
 
             service.start_soon(heed, name="interrupts")
-        yield runtime
+        with runtime_for_tasks(runtime):
+            yield runtime

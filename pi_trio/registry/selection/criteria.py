@@ -10,12 +10,13 @@ import attrs
 from ...lifecycle import BreakerState, Health, InstanceState
 from ..table import Entry
 
-__all__ = ["CHECKS", "Criteria", "emptied_by"]
+__all__ = ["CHECKS", "Criteria", "emptied_by", "several"]
 
 _WELL: Final = frozenset(Health) - {Health.UNHEALTHY}
 
 
-def _several(value: Iterable[str]) -> frozenset[str]:
+def several(value: Iterable[str]) -> frozenset[str]:
+    """A set of strings, made of what a caller gave; a single string is a mistake."""
     if isinstance(value, str):
         raise ValueError(f"expected several strings, not the one string {value!r}; write {{{value!r}}}")
     return frozenset(value)
@@ -37,12 +38,12 @@ class Criteria:
     provider: str | None = None
     model: str | None = None
     """Its id, as Pi says it."""
-    capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
+    capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=several)
     """It must have all of these."""
     region: str | None = None
-    tags: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
+    tags: frozenset[str] = attrs.field(default=frozenset(), converter=several)
     """It must have all of these."""
-    exclude: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
+    exclude: frozenset[str] = attrs.field(default=frozenset(), converter=several)
     """Ids that are not wanted."""
     min_free: int = attrs.field(default=1, validator=_at_least_one)
     """It must have room for so many leases."""

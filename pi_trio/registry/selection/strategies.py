@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from ..table import Entry
+from .criteria import several
 from .rendezvous import Rendezvous
 from .views import Rotation, Scatter, Standing, View
 
@@ -146,7 +147,7 @@ class CapabilityMatch(Strategy):
     criteria.
     """
 
-    prefer: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    prefer: frozenset[str] = attrs.field(default=frozenset(), converter=several)
 
     @property
     def view_key(self) -> Hashable:

@@ -99,17 +99,22 @@ class Standing(View):
 
     def add(self, entry: Entry) -> None:
         """Stand where its rank says."""
-        rank = self._rank_of[entry.instance_id] = self._rank(entry)
-        if rank not in self._by_rank:
-            self._by_rank[rank] = OrderedDict()
+        self._place(entry.instance_id, self._rank(entry))
+
+    def _place(self, instance_id: str, rank: Any) -> None:
+        self._rank_of[instance_id] = rank
+        equals = self._by_rank.get(rank)
+        if equals is None:
+            equals = self._by_rank[rank] = OrderedDict()
             insort(self._ranks, rank)
-        self._by_rank[rank][entry.instance_id] = None
+        equals[instance_id] = None
 
     def change(self, entry: Entry) -> None:
         """Stand elsewhere, if its rank is another."""
-        if self._rank(entry) != self._rank_of[entry.instance_id]:
+        rank = self._rank(entry)
+        if rank != self._rank_of[entry.instance_id]:
             self.remove(entry.instance_id)
-            self.add(entry)
+            self._place(entry.instance_id, rank)
 
     def remove(self, instance_id: str) -> None:
         """Stand nowhere."""

@@ -1,0 +1,74 @@
+"""A prompt on whichever instance will do; somewhere else where nothing was started."""
+
+from __future__ import annotations
+
+import pytest
+
+from pi_trio.errors import CommandFailed, ConnectionClosed, NoMatchingInstance
+from pi_trio.registry import Criteria
+from tests.concurrency.virtual import run
+from tests.registry.members import Remote, found, open_registry
+
+
+def test_it_runs_and_gives_the_instance_back() -> None:
+    async def main() -> None:
+        remote = Remote()
+        async with open_registry() as registry:
+            registry.register(found("a"), open_client=remote.open)
+            assert (await registry.run("hello")).text == "re: hello"
+            assert registry.get("a").in_use == 0
+            assert registry.statistics().leases_taken == 1
+
+    run(main)
+
+
+def test_one_that_cannot_be_reached_or_refuses_is_passed_over() -> None:
+    async def main() -> None:
+        away, without_key, good = Remote(answers=False), Remote(refuses=True), Remote()
+        async with open_registry() as registry:
+            for name, remote in [("a", away), ("b", without_key), ("c", good)]:
+                registry.register(found(name), open_client=remote.open)
+            assert (await registry.run("hello")).text == "re: hello"
+            assert good.prompts == ["hello"]
+            assert registry.get("a").breaker.failures == 1
+            assert [entry.in_use for entry in registry.all()] == [0, 0, 0]
+
+    run(main)
+
+
+def test_when_nobody_is_left_the_last_refusal_is_what_comes_out() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            for name in "ab":
+                registry.register(found(name), open_client=Remote(refuses=True).open)
+            with pytest.raises(CommandFailed, match="no key"):
+                await registry.run("hello", attempts=5)
+            registry.unregister("b")
+            with pytest.raises(CommandFailed, match="no key"):
+                await registry.run("hello", attempts=1)
+            with pytest.raises(NoMatchingInstance):
+                await registry.run("hello", Criteria(provider="q"))
+            with pytest.raises(ValueError, match="attempts"):
+                await registry.run("hello", attempts=0)
+
+    run(main)
+
+
+def test_what_was_started_is_not_started_again() -> None:
+    async def main() -> None:
+        class Dies(Remote):
+            def _answer_one(self, transport: object, record: dict[str, object]) -> None:
+                if record["type"] == "prompt":
+                    self.prompts.append(str(record["message"]))
+                    raise ConnectionClosed("it died in the middle")
+
+        dying, good = Dies(), Remote()
+        async with open_registry() as registry:
+            registry.register(found("a"), open_client=dying.open)
+            registry.register(found("b"), open_client=good.open)
+            with pytest.raises(ConnectionClosed, match="in the middle"):
+                await registry.run("hello")
+            assert (dying.prompts, good.prompts) == (["hello"], [])
+            assert [entry.in_use for entry in registry.all()] == [0, 0]
+
+    run(main)
