@@ -157,6 +157,8 @@ class PiClient(Commands):
         """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
+        self.on_state: Callable[[State], None] | None = None
+        """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -192,6 +194,8 @@ class PiClient(Commands):
     def _note(self, data: Any) -> State:
         state = response_data("get_state", data, State)
         self.session_id = state.session_id
+        if self.on_state is not None:
+            self.on_state(state)
         return state
 
     async def serve(self, transport: RecordTransport) -> None:

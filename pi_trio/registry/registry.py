@@ -346,6 +346,8 @@ class Registry(Ledger):
     # --- the task ------------------------------------------------------------------------------------
 
     def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        if self._background.cancel_called:
+            return  # everything is about to be stopped
         if self._nursery is None:
             self._unstarted.append(task)
         else:

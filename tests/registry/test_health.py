@@ -189,3 +189,16 @@ def test_it_ends_with_its_registry_while_it_asks() -> None:
             await wait_all_tasks_blocked()
 
     run(main)
+
+
+def test_when_everything_is_about_to_be_stopped_nothing_is_begun() -> None:
+    async def main() -> None:
+        async with open_registry(found("a"), breaker=BreakerPolicy(failures=1)) as registry:
+            await trio.sleep(1)
+            registry.quiesce()
+            await trio.sleep(1)
+            registry.report_failure("a")
+            registry.register(found("b"), open_client=Remote().open)
+            assert registry.get("a").breaker.state is BreakerState.OPEN
+
+    run(main)
