@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import attrs
-import outcome
 import trio
 
 from ..client import PiClient
@@ -63,6 +62,7 @@ class _Waiter:
     criteria: Criteria
     strategy: Strategy
     task: trio.lowlevel.Task
+    result: Lease | NoMatchingInstance | None = None
 
 
 class Holding(AbstractAsyncContextManager[Lease]):
@@ -150,8 +150,11 @@ class Leases:
             return trio.lowlevel.Abort.SUCCEEDED
 
         # Who was given a lease is not cancelled any more before this returns.
-        lease: Lease = await trio.lowlevel.wait_task_rescheduled(give_up)
-        return lease
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+        if isinstance(waiter.result, NoMatchingInstance):
+            raise waiter.result
+        assert waiter.result is not None
+        return waiter.result
 
     def _hopeful(self, criteria: Criteria) -> bool:
         return self._index.any_fits(criteria) or self._may_come()
@@ -230,13 +233,16 @@ class Leases:
                 continue
             entry = self._index.first(waiter.criteria, waiter.strategy)
             if entry is not None:
-                del self._waiting[waiter]
-                trio.lowlevel.reschedule(waiter.task, outcome.Value(self.take(entry)))
+                self._answer(waiter, self.take(entry))
             elif self._hopeful(waiter.criteria):
                 served_out.add(wanted)
             else:
-                del self._waiting[waiter]
-                trio.lowlevel.reschedule(waiter.task, outcome.Error(self._index.nobody(waiter.criteria)))
+                self._answer(waiter, self._index.nobody(waiter.criteria))
+
+    def _answer(self, waiter: _Waiter, result: Lease | NoMatchingInstance) -> None:
+        del self._waiting[waiter]
+        waiter.result = result
+        trio.lowlevel.reschedule(waiter.task)
 
 
 def _only_tells_that_it_is_gone(error: BaseException) -> bool:

@@ -367,7 +367,11 @@ def _only_effects(error: BaseException, cause: BaseException) -> bool:
 
 @asynccontextmanager
 async def open_runtime(
-    *, host: ProcessHost | None = None, max_instances: int = 64, max_starting: int | None = None
+    *,
+    host: ProcessHost | None = None,
+    max_instances: int = 64,
+    max_starting: int | None = None,
+    registry: Registry | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime for the body: whatever is spawned in it is gone when the body is over.
 
@@ -381,6 +385,7 @@ async def open_runtime(
         max_instances: how many may be alive at the same time.
         max_starting: how many may be starting at the same time, others wait for their turn; two for each
             processor by default.
+        registry: a new one, made to open clients to other instances, or to watch them, as the program likes.
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be positive, not {max_instances}")
@@ -390,13 +395,14 @@ async def open_runtime(
         max_starting = 2 * (os.cpu_count() or 1)
     # The host is opened first and closed last: it must be there as long as there is anything to end.
     async with open_default_host() if host is None else nullcontext(host) as chosen:
-        async with _open_on(chosen, max_instances, max_starting) as runtime:
+        async with _open_on(chosen, max_instances, max_starting, registry or Registry()) as runtime:
             yield runtime
 
 
 @asynccontextmanager
-async def _open_on(host: ProcessHost, max_instances: int, max_starting: int) -> AsyncIterator[Runtime]:
-    registry = Registry()
+async def _open_on(
+    host: ProcessHost, max_instances: int, max_starting: int, registry: Registry
+) -> AsyncIterator[Runtime]:
     runtime: Runtime | None = None
     heeding = trio.CancelScope()
 
