@@ -5,9 +5,9 @@ from __future__ import annotations
 from .capacity import Capacity, CapacityReport, report_capacity
 from .discovery import AutoSpawn, FileDiscovery, StaticDiscovery, WarmPool, find_discoveries, load_discovery
 from .feed import EventFeed, Numbered, Snapshot
-from .health import HealthReport
+from .health import HealthReport, Watch
 from .leases import Lease
-from .members import OpenClient, Watch
+from .membership import OpenClient
 from .registry import Registry, RegistryStatistics
 from .selection import (
     CapabilityMatch,

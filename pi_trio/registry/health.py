@@ -11,14 +11,26 @@ import trio
 from ..abc import Found
 from ..errors import InstanceNotFound, PiTrioError
 from ..lifecycle import Health, HealthChanged, HealthPolicy, HealthState, Probe, Unregistered, after_probe
-from .members import Member, Watch
+from .membership import Member
 
 if TYPE_CHECKING:
     from .registry import Registry
 
-__all__ = ["HealthReport", "Pulse"]
+__all__ = ["HealthReport", "Pulse", "Watch"]
 
 _log = logging.getLogger("pi_trio.registry")
+
+
+@attrs.frozen(kw_only=True)
+class Watch:
+    """How an instance that is not supervised here is watched."""
+
+    health: HealthPolicy = attrs.field(factory=lambda: HealthPolicy(action="report"))
+    """How often it is asked, and what is made of the answers. Its ``action`` has no meaning here: what does not run here
+    cannot be ended from here."""
+    remove_after: float = 60.0
+    """Seconds for which it may be unhealthy before it is unregistered. It is asked on all the same, and registered again
+    when it answers."""
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 import trio
@@ -12,22 +12,20 @@ import trio
 from ..abc import Discovery, Found
 from ..client import PiClient, Reply
 from ..concurrency import open_service_nursery
-from ..errors import InstanceExists, InstanceNotFound
 from ..lifecycle import (
     BreakerPolicy,
     Health,
     InstanceState,
     Registered,
-    StateChanged,
     Unregistered,
 )
 from .breakers import Breakers
-from .capacity import CapacityReport, is_usable, report_capacity
+from .capacity import CapacityReport, report_capacity
 from .discovery.runner import run_discovery
-from .health import HealthReport, Pulse
+from .health import HealthReport, Pulse, Watch
 from .leases import Holding, Lease, Leases
-from .ledger import Change, Ledger
-from .members import Member, OpenClient, Watch
+from .ledger import Change
+from .membership import Member, Membership
 from .running import run_somewhere
 from .selection import Criteria, Index, LeastLoaded, Selection, Strategy
 from .table import Entry
@@ -56,7 +54,7 @@ class RegistryStatistics:
     """How many wait for a lease now."""
 
 
-class Registry(Ledger):
+class Registry(Membership):
     """Folds the events of all instances, selects among them, and leases them out.
 
     ``open_client`` opens a client to an instance that is not supervised here, from its entry; without it, each such
@@ -70,10 +68,8 @@ class Registry(Ledger):
         watch: Watch | None = None,
         breaker: BreakerPolicy | None = None,
     ) -> None:
-        super().__init__()
-        self._open_client = open_client
+        super().__init__(open_client)
         self._breaker_policy = BreakerPolicy() if breaker is None else breaker
-        self._members: dict[str, Member] = {}
         self._index = Index(self.instances)
         self._running_discoveries: set[str] = set()
         self._background = trio.CancelScope()
@@ -85,83 +81,6 @@ class Registry(Ledger):
 
     def __repr__(self) -> str:
         return f"<Registry {len(self.instances)} instances seq={self._seq}>"
-
-    # --- members -------------------------------------------------------------------------------------
-
-    def register(self, found: Found, *, open_client: OpenClient | None = None) -> Entry:
-        """Make an instance that is not supervised here a member. It counts as running, and is watched from now on.
-
-        Raises:
-            InstanceExists: there is a member with this id.
-            ValueError: nobody knows how to open a client to it.
-        """
-        name = found.instance_id
-        if name in self.instances or name in self._members:
-            raise InstanceExists(name)
-        if open_client is None and self._open_client is None:
-            raise ValueError(f"nothing says how to open a client to {name!r}: give open_client")
-        member = Member(open_client or self._opener(name), found)
-        self._members[name] = member
-        self.enter_found(found)
-        self._start_soon(lambda: self._pulse.watch(member, found))
-        return self.instances[name]
-
-    def enter_found(self, found: Found) -> None:
-        """Enter an instance that runs somewhere else into the table."""
-        name, now = found.instance_id, trio.current_time()
-        self.enter(
-            Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
-            StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
-        )
-
-    def _opener(self, name: str) -> OpenClient:
-        def open_it() -> AbstractAsyncContextManager[PiClient]:
-            assert self._open_client is not None
-            return self._open_client(self.get(name))
-
-        return open_it
-
-    def unregister(self, instance_id: str, reason: str = "") -> None:
-        """Let it be a member no more. Its leases are lost; an instance that is supervised here goes on running.
-
-        Raises:
-            InstanceNotFound: there is none with this id.
-        """
-        member = self._members.pop(instance_id, None)
-        if member is not None:
-            member.watching.cancel()
-            self._pulse.forget(instance_id)
-        elif instance_id not in self.instances:
-            raise InstanceNotFound(instance_id, known=tuple(self.instances))
-        if instance_id in self.instances:
-            self.enter(Unregistered(instance_id, trio.current_time(), reason))
-
-    def adopt(self, instance_id: str, client: PiClient) -> None:
-        """Note the client of an instance that is supervised here. Its supervisor tells all there is to tell of it."""
-        self._members[instance_id] = Member(lambda: nullcontext(client))
-
-    def disown(self, instance_id: str) -> None:
-        """Forget the client: the instance is over."""
-        self._members.pop(instance_id, None)
-
-    def get(self, instance_id: str) -> Entry:
-        """What is known of one instance. Raises :class:`InstanceNotFound`."""
-        try:
-            return self.instances[instance_id]
-        except KeyError:
-            raise InstanceNotFound(instance_id, known=tuple(self.instances)) from None
-
-    def all(self) -> tuple[Entry, ...]:
-        """Every member, in the order they were registered."""
-        return tuple(self.instances.values())
-
-    def healthy(self) -> tuple[Entry, ...]:
-        """Those that new work can be given to: they run, are not unhealthy, and their breaker is closed."""
-        return tuple(filter(is_usable, self.instances.values()))
-
-    def by_status(self, state: InstanceState) -> tuple[Entry, ...]:
-        """Those that are in this state."""
-        return tuple(entry for entry in self.instances.values() if entry.state is state)
 
     def statistics(self) -> RegistryStatistics:
         """What has been seen so far, in one frozen value."""
@@ -184,18 +103,6 @@ class Registry(Ledger):
     def waiting(self) -> int:
         """How many wait for a lease."""
         return self._leases.waiting
-
-    def open_client(self, instance_id: str) -> AbstractAsyncContextManager[PiClient]:
-        """The instance's client, for a body: that of its supervisor, or one that is connected for the purpose.
-
-        Raises:
-            InstanceNotFound: there is none with this id.
-            ClientError, OSError: on entry, when it cannot be reached.
-        """
-        member = self._members.get(instance_id)
-        if member is None:
-            raise InstanceNotFound(instance_id, known=tuple(self._members))
-        return member.open_client()
 
     # --- choosing ------------------------------------------------------------------------------------
 
@@ -307,6 +214,13 @@ class Registry(Ledger):
     def report_failure(self, instance_id: str) -> None:
         """Tell the instance's breaker that it could not be reached, or broke down."""
         self._breakers.failed(instance_id)
+
+    def _begin_watching(self, member: Member, found: Found) -> None:
+        self._start_soon(lambda: self._pulse.watch(member, found))
+
+    def _end_watching(self, instance_id: str, member: Member) -> None:
+        member.watching.cancel()
+        self._pulse.forget(instance_id)
 
     # --- finding others ------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from pi_trio.concurrency import Lagged
-from pi_trio.lifecycle import DiscoveryEvent, InstanceEvent, InstanceState, Registered, RegistryEvent, StateChanged
+from pi_trio.lifecycle import DiscoveryEvent, InstanceState, Registered, RegistryEvent, StateChanged
 from pi_trio.registry import DiscoveryEntry, Entry, EventFeed, Numbered, Registry, Snapshot, fold
 from pi_trio.registry.table import step_discovery
 from tests.concurrency.virtual import is_stuck, run
@@ -27,7 +27,7 @@ def registered(number: int) -> Registered:
 
 
 @asynccontextmanager
-async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChannel[InstanceEvent]]]:
+async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChannel[RegistryEvent]]]:
     """A registry that runs, and a sender for it; closed behind the body."""
     registry = Registry()
     async with trio.open_nursery() as nursery:
@@ -37,7 +37,7 @@ async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChanne
         registry.close()
 
 
-async def send(sender: trio.MemorySendChannel[InstanceEvent], *events: InstanceEvent) -> None:
+async def send(sender: trio.MemorySendChannel[RegistryEvent], *events: RegistryEvent) -> None:
     """Send, and wait until the registry has taken it in."""
     for event in events:
         sender.send_nowait(event)
