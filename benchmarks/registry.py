@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 
 import trio
@@ -11,6 +12,7 @@ import trio.testing
 
 from pi_trio import open_runtime
 from pi_trio.abc import Profile
+from pi_trio.errors import NoMatchingInstance
 from pi_trio.lifecycle import Health, HealthChanged, InstanceState, Registered, RegistryEvent, StateChanged
 from pi_trio.registry import (
     CapabilityMatch,
@@ -24,6 +26,7 @@ from pi_trio.registry import (
     Sticky,
     Strategy,
 )
+from pi_trio.registry.selection import Index
 
 from .comparison import Bar, Comparison, Measure, compare, in_turn
 from .pi import open_spec
@@ -57,14 +60,17 @@ def _health_events(count: int) -> list[RegistryEvent]:
     ]
 
 
-async def _through_registry(events: list[RegistryEvent]) -> float:
+async def _through_registry(events: list[RegistryEvent], *, criteria_in_use: int = 0) -> float:
     """Events a second, from the first send to the moment the last of eight subscribers has read the last."""
     registry = Registry()
+    for number in range(criteria_in_use):
+        with suppress(NoMatchingInstance):
+            registry.select(Criteria(exclude=("nobody",), health=Health, min_free=number + 1))
     sender = registry.sender()
-    last = 100 + len(events)
+    last = 200 + len(events)
 
     async def read(task_status: trio.TaskStatus[None]) -> None:
-        with registry.subscribe(capacity=len(events) + 200) as feed:
+        with registry.subscribe(capacity=len(events) + 300) as feed:
             task_status.started()
             async for item in feed:
                 if isinstance(item, Numbered) and item.seq == last:
@@ -73,7 +79,8 @@ async def _through_registry(events: list[RegistryEvent]) -> float:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(registry.serve)
         for number in range(100):
-            sender.send_nowait(Registered(f"pi-{number}", 0.0))
+            sender.send_nowait(Registered(f"pi-{number}", 0.0, profile=Profile(max_concurrent=4)))
+            sender.send_nowait(StateChanged(f"pi-{number}", 0.0, state=InstanceState.RUNNING, incarnation=1))
         await registry.catch_up()
         async with trio.open_nursery() as readers:
             for _ in range(_SUBSCRIBERS):
@@ -117,14 +124,17 @@ async def _through_channels(events: list[RegistryEvent]) -> float:
 async def _fan_out(quick: bool) -> list[Comparison]:
     events = _health_events(5_000 if quick else 50_000)
     ours: list[float] = []
+    selecting: list[float] = []
     channels: list[float] = []
     for _ in range(3 if quick else 9):
         ours.append(await _through_registry(events))
+        selecting.append(await _through_registry(events, criteria_in_use=4))
         channels.append(await _through_channels(events))
     name = f"events folded and fanned out to {_SUBSCRIBERS}"
     return [
         _against(f"{name}, of those asked for", "events/s", ours, _EVENTS_PER_SECOND, at_least=True),
         compare(f"{name}, of plain memory channels", "events/s", ours, channels),
+        compare("the same with 4 criteria in use", "events/s", selecting, channels),
     ]
 
 
@@ -194,7 +204,21 @@ async def _select(quick: bool) -> list[Comparison]:
             _against(f"select of {_INSTANCES:,}: {name}", "us", mine, _SELECT_US),
             compare(f"select of {_INSTANCES:,}: {name}, of a scan", "us", mine, theirs),
         ]
-    return comparisons
+    return [*comparisons, _first_selection(registry)]
+
+
+def _first_selection(registry: Registry) -> Comparison:
+    """The first with criteria that are not in use looks at everybody, like a scan."""
+    samples = []
+    for number in range(20):
+        criteria = Criteria(
+            tags=("t",), health=list(Health), min_free=1 + number % 4, region=("eu", "us")[number // 4 % 2]
+        )
+        index = Index(registry.instances)
+        began = perf_counter()
+        index.select(criteria, LeastLoaded(), alternatives=3)
+        samples.append((perf_counter() - began) * 1e6)
+    return Comparison(f"select of {_INSTANCES:,}: the first with its criteria", "us", statistics.median(samples), None)
 
 
 # --- leases ----------------------------------------------------------------------------------------------

@@ -140,17 +140,23 @@ def test_nobody_of_that_kind_is_told_at_once_and_also_while_waiting() -> None:
                     raise AssertionError
             assert caught.value.criterion == "provider"
 
+            told: list[str] = []
+
             async def want() -> None:
-                with pytest.raises(NoMatchingInstance):
+                with pytest.raises(NoMatchingInstance) as caught:
                     async with registry.acquire(Criteria(provider="p")):
                         raise AssertionError
+                told.append(caught.value.criterion)
 
-            with pytest.raises(LeaseLost):
-                async with registry.acquire(), trio.open_nursery() as nursery:
-                    nursery.start_soon(want)
-                    await wait_all_tasks_blocked()
-                    registry.unregister("a", "no more")
-                    await trio.sleep(1)
+            async with trio.open_nursery() as nursery:
+                with pytest.raises(LeaseLost):
+                    async with registry.acquire():
+                        nursery.start_soon(want)
+                        await wait_all_tasks_blocked()
+                        assert registry.waiting == 1
+                        registry.unregister("a", "no more")
+                        await trio.sleep(1)
+            assert told == ["registered"]
 
     run(main)
 
