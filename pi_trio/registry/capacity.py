@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from ..lifecycle import BreakerState, Health, InstanceState
-from .table import Entry
+from ..lifecycle import Breaker, BreakerState, Health, InstanceState
+from .table import DiscoveryEntry, Entry
 
 __all__ = ["Capacity", "CapacityReport", "report_capacity"]
 
@@ -48,6 +48,8 @@ class CapacityReport:
     by_model: Mapping[str | None, Capacity]
     waiting: int = 0
     """How many wait for a lease."""
+    breakers: Mapping[str, Breaker] = attrs.field(factory=dict)
+    """The breakers that are not closed, by the id of the instance or the name of the discovery."""
 
 
 def is_usable(entry: Entry) -> bool:
@@ -59,15 +61,20 @@ def is_usable(entry: Entry) -> bool:
     )
 
 
-def report_capacity(entries: Iterable[Entry], *, waiting: int = 0) -> CapacityReport:
+def report_capacity(
+    entries: Iterable[Entry], *, discoveries: Iterable[DiscoveryEntry] = (), waiting: int = 0
+) -> CapacityReport:
     """Sum the entries up."""
     entries = tuple(entries)
+    breakers = {each.instance_id: each.breaker for each in entries}
+    breakers |= {each.name: each.breaker for each in discoveries}
     return CapacityReport(
         total=_sum(entries, lambda _: None).get(None, Capacity()),
         by_provider=_sum(entries, lambda entry: entry.provider),
         by_region=_sum(entries, lambda entry: entry.profile.region),
         by_model=_sum(entries, lambda entry: entry.model),
         waiting=waiting,
+        breakers={name: each for name, each in breakers.items() if each.state is not BreakerState.CLOSED},
     )
 
 

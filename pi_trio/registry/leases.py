@@ -122,6 +122,10 @@ class Leases:
         """How many wait for one."""
         return len(self._waiting)
 
+    def count_waiting_for(self, entries: Sequence[Entry]) -> int:
+        """See :meth:`Registry.count_waiting_for`."""
+        return sum(any(map(waiter.criteria.fits, entries)) for waiter in self._waiting)
+
     async def acquire(self, criteria: Criteria, strategy: Strategy, timeout: float | None) -> Lease:
         """Take a lease, or wait for one. A cancelled call has none. Raises as :meth:`Registry.acquire`."""
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -97,12 +97,18 @@ class Registry(Membership):
 
     def capacity(self) -> CapacityReport:
         """How many places there are, and how many of them are in use."""
-        return report_capacity(self.instances.values(), waiting=self._leases.waiting)
+        return report_capacity(
+            self.instances.values(), discoveries=self._discoveries.values(), waiting=self._leases.waiting
+        )
 
     @property
     def waiting(self) -> int:
         """How many wait for a lease."""
         return self._leases.waiting
+
+    def count_waiting_for(self, entries: Sequence[Entry]) -> int:
+        """How many of those who wait would take one of these instances, were it free."""
+        return self._leases.count_waiting_for(entries)
 
     # --- choosing ------------------------------------------------------------------------------------
 

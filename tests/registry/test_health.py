@@ -138,6 +138,7 @@ def test_an_open_breaker_takes_it_out_of_the_selection_until_a_probe_succeeds() 
             assert registry.get("a").breaker.state is BreakerState.OPEN
             assert registry.healthy() == ()
             assert registry.capacity().total.unavailable == 1
+            assert registry.capacity().breakers == {"a": registry.get("a").breaker}
             with pytest.raises(Exception, match="breaker"):
                 registry.select(Criteria())
             await trio.sleep(25)  # the probe was sent, and failed

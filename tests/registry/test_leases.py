@@ -96,6 +96,27 @@ def test_who_waits_for_something_else_holds_nobody_up() -> None:
     run(main)
 
 
+def test_who_waits_behind_somebody_who_waits_for_something_else_is_served() -> None:
+    async def main() -> None:
+        async with open_registry(found("a", provider="p"), found("b", provider="q")) as registry:
+            served: list[str] = []
+
+            async def want(provider: str) -> None:
+                async with registry.acquire(Criteria(provider=provider)) as lease:
+                    served.append(lease.instance_id)
+
+            async with trio.open_nursery() as nursery, registry.lease("a"):
+                async with registry.lease("b"):
+                    for provider in "pq":
+                        nursery.start_soon(want, provider)
+                        await wait_all_tasks_blocked()
+                await wait_all_tasks_blocked()
+                assert served == ["b"]
+            assert served == ["b", "a"]
+
+    run(main)
+
+
 def test_nobody_who_comes_later_overtakes() -> None:
     async def main() -> None:
         async with open_registry(found("a")) as registry:
@@ -238,6 +259,31 @@ def test_a_lease_of_this_very_instance() -> None:
             with pytest.raises(InstanceNotFound):
                 async with registry.lease("c"):
                     raise AssertionError
+
+    run(main)
+
+
+def test_leases_teach_the_breaker() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            registry.enter_found(found("a"))
+
+            async def lease_and(*errors: Exception) -> None:
+                for error in errors:
+                    with pytest.raises(type(error)):
+                        async with registry.lease("a"):
+                            raise error
+
+            gone = ConnectionClosed("gone")
+            await lease_and(gone, gone, ValueError("not its fault"))
+            assert registry.get("a").breaker.failures == 2
+            async with registry.lease("a"):
+                pass
+            assert registry.get("a").breaker.failures == 0
+            await lease_and(gone, gone, gone)
+            assert str(registry.get("a").breaker.state) == "open"
+            with pytest.raises(NoMatchingInstance, match="breaker"):
+                registry.select()
 
     run(main)
 

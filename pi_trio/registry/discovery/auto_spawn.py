@@ -22,8 +22,8 @@ class AutoSpawn(Discovery):
     """Keeps between ``min_instances`` and ``max_instances``: spawns when there is too little room, shrinks after a while.
 
     Made by ``runtime.auto_spawn``. A spawn that fails is a failure of this discovery, so its breaker decides when to try
-    again. When it is ended, so are its instances. Whoever waits for a lease is taken to wait for one of these: for what
-    else would it wait?
+    again. When it is ended, so are its instances. Those who wait for a lease count when one of these would do; before there
+    is one, whoever waits.
 
     Args:
         registry: where the instances register themselves.
@@ -93,7 +93,7 @@ class AutoSpawn(Discovery):
             self._staff(self._registry.instances),
             starting=self._starting,
             room_of_each=self._room_of_each,
-            waiting=self._registry.waiting,
+            waiting=self._waiting(),
             now=trio.current_time(),
         )
         changed = self._changed
@@ -107,6 +107,10 @@ class AutoSpawn(Discovery):
         else:
             with trio.move_on_at(decision.until if isinstance(decision, Keep) else float("inf")):
                 await changed.wait()
+
+    def _waiting(self) -> int:
+        ours = [entry for name in self._idle_since if (entry := self._registry.instances.get(name)) is not None]
+        return self._registry.count_waiting_for(ours) if ours else self._registry.waiting
 
     def _staff(self, table: Mapping[str, Entry]) -> list[Staff]:
         staff = []

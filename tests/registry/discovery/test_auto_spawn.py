@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from pi_trio.errors import AcquireTimeout, LeaseLost, SpawnError
 from pi_trio.lifecycle import BreakerPolicy, InstanceState, ScalingPolicy
-from pi_trio.registry import AutoSpawn, Registry, WarmPool
+from pi_trio.registry import AutoSpawn, Criteria, Registry, WarmPool
 from tests.concurrency.virtual import run
 from tests.registry.members import Remote, found, moved, open_registry
 
@@ -74,6 +74,17 @@ def test_it_grows_under_load_and_shrinks_when_there_is_nothing_to_do() -> None:
         await trio.sleep(100)
         assert len(registry.all()) == 1
         assert host.spawned == 4
+
+    scaling(test)
+
+
+def test_who_waits_for_something_else_is_not_spawned_for() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        await registry.wait_for(lambda table: len(table) == 1)
+        with pytest.raises(AcquireTimeout):
+            async with registry.acquire(Criteria(region="moon"), timeout=30):
+                raise AssertionError
+        assert host.spawned == 1
 
     scaling(test)
 

@@ -144,8 +144,11 @@ def test_one_that_fails_is_tried_again_as_its_breaker_allows() -> None:
         events: list[RegistryEvent] = []
         async with registry.subscribe() as feed:
             async with registry.discover(discovery, breaker=BreakerPolicy(failures=2, reset_timeout=10.0)):
+                await trio.sleep(5)
+                assert set(registry.capacity().breakers) == {"told"}
                 await registry.wait_for(lambda table: "a" in table)
                 assert registry.snapshot().discoveries["told"].error is None
+                assert registry.capacity().breakers == {}
             with trio.move_on_after(1):
                 async for item in feed:
                     events += [item.event] if isinstance(item, Numbered) else []
