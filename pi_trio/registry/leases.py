@@ -32,8 +32,8 @@ class Lease:
         self._registry = registry
         self._counted = True  # in the `in_use` of the entry that is in the table
         self._held = True
-        self.scope = trio.CancelScope()
-        """Around the body; cancelled when the lease is lost."""
+        self._scope = trio.CancelScope()  # around the body; cancelled when the lease is lost
+        self._blamed = False
         self.entry = entry
         """The instance, as it was when the lease was taken."""
         self.lost: str | None = None
@@ -47,6 +47,10 @@ class Lease:
     def instance_id(self) -> str:
         """Which instance."""
         return self.entry.instance_id
+
+    def blame(self) -> None:
+        """Count this as a failure of the instance, however the body ends: see its breaker."""
+        self._blamed = True
 
     def open_client(self) -> AbstractAsyncContextManager[PiClient]:
         """The instance's client: that of its supervisor, or one that is connected for the body.
@@ -77,7 +81,7 @@ class Holding(AbstractAsyncContextManager[Lease]):
 
     async def __aenter__(self) -> Lease:
         self._lease = lease = await self._get()
-        lease.scope.__enter__()  # no checkpoint since it was taken
+        lease._scope.__enter__()  # no checkpoint since it was taken
         return lease
 
     async def __aexit__(
@@ -85,7 +89,7 @@ class Holding(AbstractAsyncContextManager[Lease]):
     ) -> bool:
         lease, left = self._lease, error
         try:
-            if lease.scope.__exit__(kind, error, traceback):
+            if lease._scope.__exit__(kind, error, traceback):
                 left = None
         except BaseException as rest:  # what else there was in a group with the cancellation
             left = rest
@@ -198,10 +202,10 @@ class Leases:
         if lease._counted:
             entry = self._registry.instances[lease.instance_id]
             self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
-            if error is None:
-                self._breakers.succeeded(lease.instance_id)
-            elif isinstance(error, ConnectionClosed):
+            if lease._blamed or isinstance(error, ConnectionClosed):
                 self._breakers.failed(lease.instance_id)
+            elif error is None:
+                self._breakers.succeeded(lease.instance_id)
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Tell those whose instance is gone, and serve those who wait."""
@@ -211,7 +215,10 @@ class Leases:
         if self._waiting and not self._serving:
             self._serving = True
             try:
-                self._serve()
+                # Whoever hoped for one may have to be told only when one has gone, or has become another.
+                self._serve(
+                    tell_hopeless=not changes or any(_is_another(before, after) for _, before, after in changes)
+                )
             finally:
                 self._serving = False
 
@@ -227,26 +234,30 @@ class Leases:
             if lease.lost is None:
                 lease.lost = why
                 self.lost += 1
-                lease.scope.cancel()
+                lease._scope.cancel()
 
-    def _serve(self) -> None:
-        served_out: set[object] = set()
+    def _serve(self, *, tell_hopeless: bool) -> None:
+        in_vain: set[Criteria] = set()
         for waiter in tuple(self._waiting):
-            wanted = (waiter.criteria, waiter.strategy)
-            if wanted in served_out:
-                continue
-            entry = self._index.first(waiter.criteria, waiter.strategy)
+            criteria = waiter.criteria
+            if criteria in in_vain:
+                continue  # where nobody matches, no strategy finds anybody
+            entry = self._index.first(criteria, waiter.strategy)
             if entry is not None:
                 self._answer(waiter, self.take(entry))
-            elif self._hopeful(waiter.criteria):
-                served_out.add(wanted)
+            elif tell_hopeless and not self._hopeful(criteria):
+                self._answer(waiter, self._index.nobody(criteria))
             else:
-                self._answer(waiter, self._index.nobody(waiter.criteria))
+                in_vain.add(criteria)
 
     def _answer(self, waiter: _Waiter, result: Lease | NoMatchingInstance) -> None:
         del self._waiting[waiter]
         waiter.result = result
         trio.lowlevel.reschedule(waiter.task)
+
+
+def _is_another(before: Entry | None, after: Entry | None) -> bool:
+    return after is None or (before is not None and (before.provider, before.model) != (after.provider, after.model))
 
 
 def _only_tells_that_it_is_gone(error: BaseException) -> bool:

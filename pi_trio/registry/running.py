@@ -34,7 +34,7 @@ async def run_somewhere(
     for _ in range(attempts):
         try:
             async with registry.acquire(criteria, strategy, timeout=acquire_timeout) as lease:
-                result = await _try(registry, lease, prompt, timeout)
+                result = await _try(lease, prompt, timeout)
         except NoMatchingInstance:
             if refusal is not None:
                 break  # there is nobody else: what the last one said is more to the point
@@ -47,7 +47,7 @@ async def run_somewhere(
     raise refusal
 
 
-async def _try(registry: Registry, lease: Lease, prompt: str, timeout: float | None) -> Reply | Exception:
+async def _try(lease: Lease, prompt: str, timeout: float | None) -> Reply | Exception:
     """The reply; or why nothing was started. What goes wrong later is raised."""
     opened = False
     try:
@@ -61,7 +61,7 @@ async def _try(registry: Registry, lease: Lease, prompt: str, timeout: float | N
         if opened:
             raise
         refusal = error
-    registry.report_failure(lease.instance_id)
+    lease.blame()
     return refusal
 
 

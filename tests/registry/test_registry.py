@@ -145,6 +145,18 @@ def test_a_feed_that_was_left_is_closed() -> None:
     run(main)
 
 
+def test_a_feed_that_was_left_shows_nothing_that_it_had_already() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            async with registry.subscribe() as feed:
+                await send(sender, registered(1), registered(2))
+                await take(feed, 2)
+            with pytest.raises(trio.ClosedResourceError):
+                await take(feed, 1)
+
+    run(main)
+
+
 def test_a_cancelled_read_loses_neither_snapshot_nor_event() -> None:
     async def main() -> None:
         async with open_registry() as (registry, sender):

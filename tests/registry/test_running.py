@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import AbstractAsyncContextManager
 
+import pytest
+import trio
+
+from pi_trio import PiClient
 from pi_trio.errors import CommandFailed, ConnectionClosed, NoMatchingInstance
-from pi_trio.registry import Criteria
+from pi_trio.lifecycle import HealthPolicy
+from pi_trio.registry import Criteria, RoundRobin, Watch
 from tests.concurrency.virtual import run
 from tests.registry.members import Remote, found, open_registry
+
+RARELY = Watch(health=HealthPolicy(period=1000.0))
 
 
 def test_it_runs_and_gives_the_instance_back() -> None:
@@ -30,8 +37,30 @@ def test_one_that_cannot_be_reached_or_refuses_is_passed_over() -> None:
                 registry.register(found(name), open_client=remote.open)
             assert (await registry.run("hello")).text == "re: hello"
             assert good.prompts == ["hello"]
-            assert registry.get("a").breaker.failures == 1
+            assert registry.get("a").breaker.failures == 2, "the registry itself had asked it, too"
             assert [entry.in_use for entry in registry.all()] == [0, 0, 0]
+
+    run(main)
+
+
+def test_one_that_cannot_be_reached_is_left_alone_after_a_while() -> None:
+    async def main() -> None:
+        async with open_registry(watch=RARELY) as registry:
+            opened = -1  # the first is the registry itself, which wants to know how it is
+
+            def away() -> AbstractAsyncContextManager[PiClient]:
+                nonlocal opened
+                opened += 1
+                return Remote(answers=False).open()
+
+            registry.register(found("a"), open_client=away)
+            registry.register(found("b"), open_client=Remote().open)
+            await trio.sleep(1)
+            registry.report_success("a")
+            for _ in range(6):
+                assert (await registry.run("hello", strategy=RoundRobin())).text == "re: hello"
+            assert str(registry.get("a").breaker.state) == "open"
+            assert opened == 3
 
     run(main)
 
