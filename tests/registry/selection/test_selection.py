@@ -105,6 +105,13 @@ def test_it_selects_among_those_that_match_whatever_has_changed(
                 assert sorted((selection.instance_id, *selection.alternatives)) == sorted(matching)
                 assert selection.entry == table[selection.instance_id]
                 assert selection.why
+                in_order = [table[name] for name in (selection.instance_id, *selection.alternatives)]
+                if isinstance(how, LeastLoaded):
+                    assert in_order == sorted(in_order, key=lambda each: each.load)
+                elif isinstance(how, CapabilityMatch):
+                    assert in_order == sorted(
+                        in_order, key=lambda each: (*how.score(each.profile.capabilities), each.load)
+                    )
             else:
                 with pytest.raises(NoMatchingInstance):
                     index.select(wanted, how, alternatives=99)
