@@ -170,6 +170,17 @@ def test_the_least_loaded_is(table: dict[str, Entry]) -> None:
         assert loads == sorted(loads)
 
 
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=30))
+def test_the_least_loaded_is_whatever_has_been_taken_and_given_back(changes: list[tuple[int, int]]) -> None:
+    index, table = index_of(*(entry(f"pi-{number}") for number in range(5)))
+    for number, in_use in changes:
+        put(index, table, f"pi-{number}", entry(f"pi-{number}", in_use=in_use))
+        for strategy in (LeastLoaded(), CapabilityMatch()):
+            selection = index.select(Criteria(), strategy, alternatives=9)
+            loads = [table[name].load for name in (selection.instance_id, *selection.alternatives)]
+            assert loads == sorted(loads)
+
+
 changes = st.lists(st.tuples(st.sampled_from(["pick", "pick", "pick", "come", "go"]), st.integers(0, 5)), max_size=80)
 
 
