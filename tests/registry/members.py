@@ -38,6 +38,7 @@ class Remote:
     refuses: bool = False
     """It refuses each prompt."""
     asked: int = 0
+    refused: int = 0
     prompts: list[str] = attrs.field(factory=list)
 
     @asynccontextmanager
@@ -80,6 +81,7 @@ class Remote:
         elif kind == "new_session":
             transport.answers(kind, {"cancelled": False})
         elif kind == "prompt" and self.refuses:
+            self.refused += 1
             transport.says(
                 {"type": "response", "command": kind, "id": record["id"], "success": False, "error": "no key"}
             )

@@ -203,3 +203,37 @@ def test_when_everything_is_about_to_be_stopped_nothing_is_begun() -> None:
             assert registry.get("a").breaker.state is BreakerState.OPEN
 
     run(main)
+
+
+def test_a_breaker_that_was_closed_meanwhile_sends_no_probe() -> None:
+    async def main() -> None:
+        log = list[RegistryEvent]()
+        policy = BreakerPolicy(failures=1, reset_timeout=20.0)
+        async with open_registry(watch=RARELY, breaker=policy) as registry, trio.open_nursery() as nursery:
+            registry.register(found("a"), open_client=Remote().open)
+            await trio.sleep(1)
+            nursery.start_soon(taken_down(registry, log))
+            await wait_all_tasks_blocked()
+            registry.report_failure("a")
+            registry.report_success("a")
+            await trio.sleep(100)
+            states = [str(event.breaker.state) for event in log if isinstance(event, BreakerChanged)]
+            assert states == ["open", "closed"]
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_an_answer_that_comes_when_another_has_the_name_says_nothing_about_it() -> None:
+    async def main() -> None:
+        async with open_registry(watch=RARELY) as registry, trio.open_nursery() as nursery:
+            registry.register(found("a"), open_client=Remote(delay=1000.0).open)
+            nursery.start_soon(registry.check_health, "a")
+            await trio.sleep(1)
+            registry.unregister("a")
+            registry.register(found("a"), open_client=Remote().open)
+            await trio.sleep(10)
+            assert registry.get("a").health is Health.HEALTHY
+            assert registry.get("a").breaker.failures == 0
+
+    run(main)

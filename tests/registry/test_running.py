@@ -10,7 +10,7 @@ import trio
 from pi_trio import PiClient
 from pi_trio.errors import CommandFailed, ConnectionClosed, NoMatchingInstance
 from pi_trio.lifecycle import HealthPolicy
-from pi_trio.registry import Criteria, RoundRobin, Watch
+from pi_trio.registry import Criteria, RoundRobin, Sticky, Watch
 from tests.concurrency.virtual import run
 from tests.registry.members import Remote, found, open_registry
 
@@ -68,10 +68,12 @@ def test_one_that_cannot_be_reached_is_left_alone_after_a_while() -> None:
 def test_when_nobody_is_left_the_last_refusal_is_what_comes_out() -> None:
     async def main() -> None:
         async with open_registry() as registry:
-            for name in "ab":
-                registry.register(found(name), open_client=Remote(refuses=True).open)
+            remotes = {name: Remote(refuses=True) for name in "ab"}
+            for name, remote in remotes.items():
+                registry.register(found(name), open_client=remote.open)
             with pytest.raises(CommandFailed, match="no key"):
-                await registry.run("hello", attempts=5)
+                await registry.run("hello", strategy=Sticky("k"), attempts=5)
+            assert [remote.refused for remote in remotes.values()] == [1, 1], "each is tried once"
             registry.unregister("b")
             with pytest.raises(CommandFailed, match="no key"):
                 await registry.run("hello", attempts=1)

@@ -218,6 +218,13 @@ def test_random_follows_its_seed_and_favours_nobody() -> None:
     assert all(120 < count < 280 for count in Counter(draws(3)).values())
 
 
+def test_random_alternatives_are_all_the_others_each_once() -> None:
+    index, table = index_of(*(entry(f"pi-{number}") for number in range(30)))
+    for _ in range(20):
+        selection = index.select(Criteria(), Random(5), alternatives=99)
+        assert sorted((selection.instance_id, *selection.alternatives)) == sorted(table)
+
+
 def test_of_two_choices_the_less_loaded_is_taken() -> None:
     index, table = index_of(*(entry(f"pi-{number}", in_use=number % 4) for number in range(20)))
     for _ in range(100):
