@@ -40,6 +40,7 @@ class Remote:
     asked: int = 0
     refused: int = 0
     prompts: list[str] = attrs.field(factory=list)
+    state: dict[str, Any] = attrs.field(factory=lambda: dict(STATE))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[PiClient]:
@@ -77,7 +78,7 @@ class Remote:
         kind = record["type"]
         if kind == "get_state":
             self.asked += 1
-            transport.answers(kind, STATE)
+            transport.answers(kind, self.state)
         elif kind == "new_session":
             transport.answers(kind, {"cancelled": False})
         elif kind == "prompt" and self.refuses:

@@ -122,8 +122,12 @@ class WarmPool(Discovery):
         with trio.move_on_after(math.inf if timeout is None else timeout):
             while True:
                 spare = await self._offered.receive()
-                if self._reserve.pop(spare.instance_id, None) is not None and self._runs(spare.instance_id):
+                if self._reserve.pop(spare.instance_id, None) is None:
+                    continue  # it has been taken out because it died
+                if self._runs(spare.instance_id):
                     return spare
+                self._returned[spare.instance_id] = spare  # it died just now: it will be ended like one that came back
+                self._look_again()
         raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
 
     def _runs(self, instance_id: str) -> bool:

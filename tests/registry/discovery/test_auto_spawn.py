@@ -26,6 +26,7 @@ class Host:
     failing: bool = False
     spawned: int = 0
     most: int = 0
+    remotes: dict[str, Remote] = attrs.field(factory=dict)
 
     async def spawn(self) -> str:
         await trio.sleep(self.start_seconds)
@@ -33,7 +34,8 @@ class Host:
             raise SpawnError("no such model")
         self.spawned += 1
         name = f"pi-{self.spawned}"
-        self.registry.register(found(name, selectable=self.selectable), open_client=Remote().open)
+        self.remotes[name] = Remote()
+        self.registry.register(found(name, selectable=self.selectable), open_client=self.remotes[name].open)
         self.most = max(self.most, len(self.registry.instances))
         return name
 
@@ -213,6 +215,34 @@ def test_one_that_dies_while_it_is_out_is_told_and_replaced() -> None:
                 await trio.sleep_forever()
         await pool.wait_full()
         assert host.spawned == 3
+
+    reserving(test)
+
+
+def test_one_whose_settings_were_changed_is_ended_and_not_handed_out_again() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].state["thinkingLevel"] = "high"
+        await trio.sleep(10)
+        assert (pool.ready, host.spawned) == (2, 3)
+        assert lease.instance_id not in registry.instances
+
+    reserving(test)
+
+
+def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        host.failing = True
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].delay = 5.0  # which is how long it takes to clean it
+        await wait_all_tasks_blocked()
+        (other,) = set(registry.instances) - {lease.instance_id}
+        registry.unregister(other, "it died")
+        await trio.sleep(1.5)
+        assert registry.snapshot().discoveries["warm-pool"].error == "no such model"
+        host.failing = False
+        await pool.wait_full()
+        assert set(registry.instances) == {lease.instance_id, "pi-3"}
 
     reserving(test)
 
