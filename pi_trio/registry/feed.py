@@ -99,8 +99,7 @@ class EventFeed:
                 # Everything behind it is in the new snapshot already.
                 self._ready.append(Lagged(batch[0].missed + len(batch) - 1))
                 self._ready.append(self._take_snapshot())
+            elif self._match is None:
+                self._ready.extend(batch)
             else:
-                self._ready.extend(item for item in batch if self._wants(item))
-
-    def _wants(self, item: Numbered | Lagged) -> bool:
-        return self._match is None or isinstance(item, Lagged) or self._match(item.event)
+                self._ready.extend(item for item in batch if isinstance(item, Numbered) and self._match(item.event))
