@@ -15,12 +15,15 @@ from .comparison import Comparison
 from .endpoint import ENDPOINT
 from .flood import FLOOD
 from .memory import MEMORY
+from .registry import REGISTRY
 from .report import as_json, show
 from .requests import IN_FLIGHT, ROUND_TRIP
 from .start import START
 from .tools import TOOLS
 
-MEASURES = {measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, ENDPOINT, TOOLS, MEMORY)}
+MEASURES = {
+    measure.name: measure for measure in (START, ROUND_TRIP, IN_FLIGHT, FLOOD, ENDPOINT, TOOLS, REGISTRY, MEMORY)
+}
 
 
 def main() -> int:

@@ -1,7 +1,9 @@
-"""The seams: what the floors above need from the operating system, and nothing more.
+"""The seams: what the floors above need from outside, and nothing more.
 
 A :class:`ProcessHost` starts process trees. There is one for real processes (``pi_trio.process``) and
-one that simulates them (``pi_trio.testing``); the supervisor's code is the same on all of them.
+one that simulates them (``pi_trio.testing``); the supervisor's code is the same on all of them. A
+:class:`RecordTransport` carries records to and from one Pi. A :class:`Discovery` finds instances that were not
+spawned here.
 """
 
 from __future__ import annotations
@@ -14,18 +16,23 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "Closing",
-    "ExitStatus",
     "Link",
+    "Discovery",
+    "ExitStatus",
+    "Found",
+    "Mode",
     "ProcessCommand",
     "ProcessHost",
     "ProcessTree",
+    "Profile",
     "ReceivePipe",
     "RecordTransport",
     "SendPipe",
+    "Sightings",
     "Signal",
 ]
 
@@ -253,3 +260,92 @@ class Link(RecordTransport):
     @abstractmethod
     def unsent(self) -> Sequence[bytes]:
         """The records of which nothing was written: the other side cannot have seen them."""
+
+
+class Mode(enum.Enum):
+    """Where an instance is."""
+
+    LOCAL = "local"
+    """On this machine."""
+    REMOTE = "remote"
+    """Behind a network."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def _several(value: Iterable[str]) -> frozenset[str]:
+    if isinstance(value, str):
+        raise ValueError(f"expected several strings, not the one string {value!r}; write {{{value!r}}}")
+    return frozenset(value)
+
+
+def _at_least_one(_instance: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{attribute.name} must be a positive number, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """What an instance is, as far as choosing one goes; it does not change while the instance is a member."""
+
+    mode: Mode = Mode.LOCAL
+    url: str | None = None
+    """Where it is reached, if not over pipes of this program."""
+    capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
+    """What it can do, in words of the program's own."""
+    region: str | None = None
+    tags: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
+    max_concurrent: int = attrs.field(default=1, validator=_at_least_one)
+    """How many leases of it there may be at the same time."""
+    selectable: bool = True
+    """Whether it can be had by criteria. One in a reserve is handed out by whoever keeps that."""
+    source: str = "registered"
+    """How it became a member: ``"spawned"``, ``"registered"``, or the name of the discovery that found it."""
+
+
+@attrs.frozen
+class Found:
+    """An instance that was not spawned here, as whoever knows of it describes it."""
+
+    instance_id: str
+    provider: str | None = None
+    model: str | None = None
+    profile: Profile = attrs.field(factory=Profile)
+
+
+class Sightings(ABC):
+    """Where a :class:`Discovery` tells what it finds. Nothing here blocks."""
+
+    @abstractmethod
+    def snapshot(self, found: Iterable[Found]) -> None:
+        """Tell all there is now: what was told before and is not among it is lost."""
+
+    @abstractmethod
+    def found(self, found: Found) -> None:
+        """Tell of one that is there, too; or of one that is described anew."""
+
+    @abstractmethod
+    def lost(self, instance_id: str, reason: str) -> None:
+        """Tell that one is gone. One that was never told is ignored."""
+
+
+class Discovery(ABC):
+    """Finds instances. Any number of them may feed one registry."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name in events and in :attr:`Profile.source`; no two in one registry have the same."""
+
+    @abstractmethod
+    async def run(self, sightings: Sightings) -> None:
+        """Tell what is found, until cancelled; or return, when one look is all there is to it.
+
+        What it raises is reported, and it is run again when its breaker allows: what it told stays until it
+        tells otherwise.
+        """
+
+    async def close(self) -> None:
+        """Give back what it holds. Called once, under a shield, when it will not be run again: it bounds its waiting."""
+        return

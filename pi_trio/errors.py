@@ -13,7 +13,11 @@
     ├── RegistryError
     │   ├── InstanceNotFound      (also a KeyError)
     │   ├── InstanceExists
-    │   └── MaxInstancesError
+    │   ├── MaxInstancesError
+    │   ├── NoMatchingInstance    nobody is what the criteria ask for
+    │   ├── AcquireTimeout        nobody had room within the caller's own time-out
+    │   ├── LeaseLost             the instance of a lease is gone
+    │   └── NoRuntime             no runtime is open where it was asked for
     ├── ToolSpecError             a tool that Pi cannot be given (also a ValueError)
     ├── ToolError                 what a tool's function raises to tell the model something
     ├── ProtocolError             the wire broke its rules
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from .client.reply import Reply
 
 __all__ = [
+    "AcquireTimeout",
     "BranchNotFound",
     "ClientError",
     "CommandFailed",
@@ -58,7 +63,10 @@ __all__ = [
     "InstanceExists",
     "InstanceNotFound",
     "InvalidResponse",
+    "LeaseLost",
     "MaxInstancesError",
+    "NoMatchingInstance",
+    "NoRuntime",
     "NodeNotFound",
     "PiNotFound",
     "PiTooOld",
@@ -252,6 +260,50 @@ class MaxInstancesError(RegistryError):
             "stop one, or open the runtime with a larger max_instances"
         )
         self.limit = limit
+
+
+class NoMatchingInstance(RegistryError):
+    """No instance is what the criteria ask for.
+
+    Attributes:
+        criterion: the one that was too much, such as ``"provider"`` or ``"free capacity"``; ``"registered"`` when there
+            is no instance at all.
+        passed: each criterion until that one, and how many instances were left behind it.
+    """
+
+    def __init__(self, criterion: str, *, passed: tuple[tuple[str, int], ...]) -> None:
+        if len(passed) < 2:
+            message = "there is no instance"
+        else:
+            message = f"of {passed[0][1]} instances, {passed[-2][1]} were left, and none had the right {criterion}"
+        super().__init__(message)
+        self.criterion = criterion
+        self.passed = passed
+
+
+class AcquireTimeout(RegistryError):
+    """No instance that matches had room within ``timeout`` seconds (``waiting``: how many others waited then)."""
+
+    def __init__(self, timeout: float, *, waiting: int = 0) -> None:
+        super().__init__(f"no instance that matches had room within {timeout:g} s ({waiting} others are waiting)")
+        self.timeout = timeout
+        self.waiting = waiting
+
+
+class LeaseLost(RegistryError):
+    """The instance of a lease is gone, or is going (``reason``: why); what was under way on it has ended."""
+
+    def __init__(self, instance_id: str, reason: str) -> None:
+        super().__init__(f"the lease of {instance_id} is lost: {reason}")
+        self.instance_id = instance_id
+        self.reason = reason
+
+
+class NoRuntime(RegistryError):
+    """No runtime is open where :func:`pi_trio.current_runtime` was called."""
+
+    def __init__(self) -> None:
+        super().__init__("no runtime is open here; enter `async with open_runtime()` around this")
 
 
 class ToolSpecError(PiTrioError, ValueError):

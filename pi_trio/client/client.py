@@ -111,6 +111,8 @@ class PiClient(Commands):
         """The session Pi was last known to be in."""
         self.last_state: State | None = None
         """What it last said of itself."""
+        self.on_state: Callable[[State], None] | None = None
+        """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -139,6 +141,11 @@ class PiClient(Commands):
         )
         if state is ConnectionState.CLOSED:
             raise self._gone()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a Pi that is ready for requests; if not, they wait."""
+        return self._ready is not None
 
     # --- wiring: for whoever owns the connection ---------------------------------------------------
 
@@ -173,6 +180,8 @@ class PiClient(Commands):
     def _note(self, data: Any) -> State:
         state = response_data("get_state", data, State)
         self.session_id, self.last_state = state.session_id, state
+        if self.on_state is not None:
+            self.on_state(state)
         return state
 
     async def serve(self, transport: RecordTransport) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from ..abc import Profile
 from ..errors import SpecError
 from ..lifecycle import HealthPolicy, RestartPolicy, RestartType
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler, State
@@ -75,6 +76,11 @@ def _strings(value: Any) -> Any:
     return tuple(value)
 
 
+def _names(value: Any) -> Any:
+    names = _strings(value)
+    return frozenset() if names is None else frozenset(names)
+
+
 def _tools(value: Any) -> Any:
     if value is None:
         return None
@@ -87,7 +93,7 @@ def _tools(value: Any) -> Any:
     return tools
 
 
-def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[object, ...] | None) -> None:
+def _no_nul(_instance: Any, attribute: attrs.Attribute[Any], value: Collection[object] | None) -> None:
     for each in value or ():
         if not isinstance(each, str) or not _passable(each):
             raise SpecError(f"{attribute.name} must contain strings without NUL, not {each!r}")
@@ -229,6 +235,17 @@ class InstanceSpec:
     log_bytes: int = attrs.field(default=1024 * 1024, validator=_bytes)
     """How much of what Pi writes (stdout and stderr together) is kept for ``instance.logs()``."""
 
+    capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=_names, validator=_no_nul)
+    """What it can do, in words of the program's own: instances are selected by them."""
+    region: str | None = attrs.field(default=None, validator=_text)
+    """Where it is, for the selection."""
+    tags: frozenset[str] = attrs.field(default=frozenset(), converter=_names, validator=_no_nul)
+    """Whatever else it is to be selected by."""
+    max_concurrent: int = attrs.field(default=1, validator=_positive)
+    """How many leases of it there may be at the same time. Pi itself does one run at a time; others wait."""
+    selectable: bool = attrs.field(default=True, validator=_a(bool))
+    """Whether it can be had by criteria; one in a reserve is handed out by whoever keeps that."""
+
     branching: bool = attrs.field(default=False, validator=_a(bool))
     """Whether ``client.branches`` can move within a session: for that Pi loads an extension of ours."""
     dialogs: DialogHandler | None = attrs.field(default=None, validator=_callable)
@@ -269,6 +286,17 @@ class InstanceSpec:
         if last.thinking_level in THINKING_LEVELS:
             spec = attrs.evolve(spec, thinking=last.thinking_level)
         return spec if self.ephemeral else attrs.evolve(spec, session=None, session_id=last.session_id, extra_args=args)
+
+    def profile(self) -> Profile:
+        """What the registry is told, for selecting it."""
+        return Profile(
+            capabilities=self.capabilities,
+            region=self.region,
+            tags=self.tags,
+            max_concurrent=self.max_concurrent,
+            selectable=self.selectable,
+            source="spawned",
+        )
 
     def arguments(self) -> tuple[str, ...]:
         """The arguments for Pi's command line, the way it is talked to first."""

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from .events import Exited, HealthChanged, InstanceEvent, Ready, Registered, RestartScheduled, StateChanged
+from .breaker import (
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    after_abandoned,
+    after_failure,
+    after_success,
+    try_again,
+)
+from .events import (
+    BreakerChanged,
+    CapacityChanged,
+    DiscoveryBreakerChanged,
+    DiscoveryCompleted,
+    DiscoveryEvent,
+    DiscoveryFailed,
+    Exited,
+    HealthChanged,
+    InstanceEvent,
+    ModelChanged,
+    Ready,
+    Registered,
+    RegistryEvent,
+    RestartScheduled,
+    SessionChanged,
+    StateChanged,
+    Unregistered,
+)
 from .health import Health, HealthPolicy, HealthState, Probe, after_probe
 from .reconnect import ConnectionState, ReconnectPolicy, is_final_close, is_final_status
 from .restart import (
@@ -16,15 +43,25 @@ from .restart import (
     StayDown,
     decide_restart,
 )
+from .scaling import Grow, Keep, ScalingDecision, ScalingPolicy, Shrink, Staff, decide_scaling
 from .states import TERMINAL, TRANSITIONS, IllegalTransition, InstanceState, advance
 from .stopping import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_step
 
 __all__ = [
-    "KILL_TIMEOUT",
     "Backoff",
+    "Breaker",
+    "BreakerChanged",
+    "BreakerPolicy",
+    "BreakerState",
+    "CapacityChanged",
     "ConnectionState",
+    "DiscoveryBreakerChanged",
+    "DiscoveryCompleted",
+    "DiscoveryEvent",
+    "DiscoveryFailed",
     "Exited",
     "GiveUp",
+    "Grow",
     "Health",
     "HealthChanged",
     "HealthPolicy",
@@ -32,16 +69,25 @@ __all__ = [
     "IllegalTransition",
     "InstanceEvent",
     "InstanceState",
+    "KILL_TIMEOUT",
+    "Keep",
+    "ModelChanged",
     "Probe",
     "Ready",
     "ReconnectPolicy",
     "Registered",
+    "RegistryEvent",
     "Restart",
     "RestartDecision",
     "RestartHistory",
     "RestartPolicy",
     "RestartScheduled",
     "RestartType",
+    "ScalingDecision",
+    "ScalingPolicy",
+    "SessionChanged",
+    "Shrink",
+    "Staff",
     "StateChanged",
     "StayDown",
     "StopManner",
@@ -49,10 +95,16 @@ __all__ = [
     "StopStep",
     "TERMINAL",
     "TRANSITIONS",
+    "Unregistered",
     "advance",
+    "after_abandoned",
+    "after_failure",
     "after_probe",
+    "after_success",
     "decide_restart",
+    "decide_scaling",
     "is_final_close",
     "is_final_status",
     "next_step",
+    "try_again",
 ]

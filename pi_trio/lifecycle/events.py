@@ -6,11 +6,30 @@ from typing import TypeAlias
 
 import attrs
 
-from ..abc import ExitStatus
+from ..abc import ExitStatus, Profile
+from .breaker import Breaker
 from .health import Health
 from .states import InstanceState
 
-__all__ = ["Exited", "HealthChanged", "InstanceEvent", "Ready", "Registered", "RestartScheduled", "StateChanged"]
+__all__ = [
+    "BreakerChanged",
+    "CapacityChanged",
+    "DiscoveryBreakerChanged",
+    "DiscoveryCompleted",
+    "DiscoveryEvent",
+    "DiscoveryFailed",
+    "Exited",
+    "HealthChanged",
+    "InstanceEvent",
+    "ModelChanged",
+    "Ready",
+    "Registered",
+    "RegistryEvent",
+    "RestartScheduled",
+    "SessionChanged",
+    "StateChanged",
+    "Unregistered",
+]
 
 
 @attrs.frozen
@@ -27,11 +46,13 @@ class Registered(_Event):
     provider: str | None = None
     model: str | None = None
     cwd: str = ""
+    profile: Profile = attrs.field(factory=Profile)
+    """What it is, as far as choosing one goes."""
 
 
 @attrs.frozen
 class StateChanged(_Event):
-    """The instance went from one state to another. With a terminal ``state``, its last event."""
+    """The instance went from one state to another. With a terminal ``state``, its last event but ``Unregistered``."""
 
     state: InstanceState
     incarnation: int
@@ -83,4 +104,94 @@ class HealthChanged(_Event):
     """Seconds the last probe took; ``None`` when it was not answered, or there was none."""
 
 
-InstanceEvent: TypeAlias = Registered | StateChanged | Ready | Exited | RestartScheduled | HealthChanged
+@attrs.frozen
+class CapacityChanged(_Event):
+    """A lease of the instance was taken or given back."""
+
+    in_use: int
+    """How many leases there are now."""
+
+
+@attrs.frozen
+class SessionChanged(_Event):
+    """Its Pi is in another session."""
+
+    session_id: str
+
+
+@attrs.frozen
+class ModelChanged(_Event):
+    """Another model answers."""
+
+    provider: str | None
+    model: str | None
+
+
+@attrs.frozen
+class BreakerChanged(_Event):
+    """The instance's breaker is in another state: opened, half open or closed."""
+
+    breaker: Breaker
+
+
+@attrs.frozen
+class Unregistered(_Event):
+    """The instance is not a member any more. Its very last event, unless it is registered anew."""
+
+    reason: str = ""
+    """Why, in a few words."""
+
+
+@attrs.frozen
+class _DiscoveryEvent:
+    discovery: str
+    """The discovery's name."""
+    at: float
+    """When, on the Trio clock, in seconds."""
+
+
+@attrs.frozen
+class DiscoveryCompleted(_DiscoveryEvent):
+    """A discovery told what there is; the instances it found and lost have been registered and unregistered."""
+
+    found: int
+    """How many are new."""
+    lost: int
+    """How many are gone."""
+
+
+@attrs.frozen
+class DiscoveryFailed(_DiscoveryEvent):
+    """A discovery failed. It will be tried again when its breaker lets it."""
+
+    error: str
+    """Why, in words."""
+
+
+@attrs.frozen
+class DiscoveryBreakerChanged(_DiscoveryEvent):
+    """The discovery's breaker is in another state."""
+
+    breaker: Breaker
+
+
+InstanceEvent: TypeAlias = (
+    Registered
+    | StateChanged
+    | Ready
+    | Exited
+    | RestartScheduled
+    | HealthChanged
+    | CapacityChanged
+    | SessionChanged
+    | ModelChanged
+    | BreakerChanged
+    | Unregistered
+)
+"""What happens to an instance."""
+
+DiscoveryEvent: TypeAlias = DiscoveryCompleted | DiscoveryFailed | DiscoveryBreakerChanged
+"""What happens to a discovery."""
+
+RegistryEvent: TypeAlias = InstanceEvent | DiscoveryEvent
+"""What the registry folds, numbers, and passes on."""

@@ -1,8 +1,56 @@
-"""The channel of instance events, and what is folded from it."""
+"""The channel of instance events, and what is folded from it: who is there, how they are, which one to take."""
 
 from __future__ import annotations
 
-from .registry import EventFeed, Numbered, Registry, Snapshot
-from .table import Entry, fold
+from .capacity import Capacity, CapacityReport, report_capacity
+from .discovery import AutoSpawn, FileDiscovery, StaticDiscovery, WarmPool, find_discoveries, load_discovery
+from .feed import EventFeed, Numbered, Snapshot
+from .health import HealthReport, Watch
+from .leases import Lease
+from .membership import OpenClient
+from .registry import Registry, RegistryStatistics
+from .selection import (
+    CapabilityMatch,
+    Criteria,
+    LeastLoaded,
+    PowerOfTwoChoices,
+    Random,
+    RoundRobin,
+    Selection,
+    Sticky,
+    Strategy,
+)
+from .table import DiscoveryEntry, Entry, fold
 
-__all__ = ["Entry", "EventFeed", "Numbered", "Registry", "Snapshot", "fold"]
+__all__ = [
+    "AutoSpawn",
+    "CapabilityMatch",
+    "Capacity",
+    "CapacityReport",
+    "Criteria",
+    "DiscoveryEntry",
+    "Entry",
+    "EventFeed",
+    "FileDiscovery",
+    "HealthReport",
+    "Lease",
+    "LeastLoaded",
+    "Numbered",
+    "OpenClient",
+    "PowerOfTwoChoices",
+    "Random",
+    "Registry",
+    "RegistryStatistics",
+    "RoundRobin",
+    "Selection",
+    "Snapshot",
+    "StaticDiscovery",
+    "Sticky",
+    "Strategy",
+    "WarmPool",
+    "Watch",
+    "find_discoveries",
+    "fold",
+    "load_discovery",
+    "report_capacity",
+]

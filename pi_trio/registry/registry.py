@@ -1,111 +1,298 @@
-"""The channel of instance events: what supervisors send is folded, numbered, and passed on."""
+"""The registry: who is there, how they are, which one to take."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Mapping
-from types import MappingProxyType
-from typing import Self
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 import trio
 
-from ..concurrency import Broadcast, Lagged, Subscription, WhenFull
-from ..lifecycle import InstanceEvent
-from .table import Entry, fold
+from ..abc import Discovery, Found
+from ..client import PiClient, Reply
+from ..concurrency import open_service_nursery
+from ..lifecycle import (
+    BreakerPolicy,
+    Health,
+    InstanceState,
+    Registered,
+    Unregistered,
+)
+from .breakers import Breakers
+from .capacity import CapacityReport, report_capacity
+from .discovery.runner import run_discovery
+from .health import HealthReport, Pulse, Watch
+from .leases import Holding, Lease, Leases
+from .ledger import Change
+from .membership import Member, Membership
+from .running import run_somewhere
+from .selection import Criteria, Index, LeastLoaded, Selection, Strategy
+from .table import Entry
 
-__all__ = ["EventFeed", "Numbered", "Registry", "Snapshot"]
+__all__ = ["Registry", "RegistryStatistics"]
+
+ANY = Criteria()
+LEAST_LOADED = LeastLoaded()
 
 
 @attrs.frozen
-class Numbered:
-    """An event, with its place in the registry's sequence: 1, 2, 3, ... without a gap."""
+class RegistryStatistics:
+    """What the registry has seen so far, and what is in it."""
 
-    seq: int
-    event: InstanceEvent
+    events: int
+    registered: int
+    """How often an instance became a member."""
+    unregistered: int
+    by_state: Mapping[InstanceState, int]
+    """How many members are in each state now."""
+    by_health: Mapping[Health, int]
+    leases_taken: int
+    leases_lost: int
+    """How many of these were lost because their instance went."""
+    waiting: int
+    """How many wait for a lease now."""
 
 
-@attrs.frozen
-class Snapshot:
-    """The whole table, as it was after event ``seq``."""
+class Registry(Membership):
+    """Folds the events of all instances, selects among them, and leases them out.
 
-    seq: int
-    instances: Mapping[str, Entry]
-
-
-class EventFeed:
-    """A subscriber's end: first a :class:`Snapshot`, then every later event in order.
-
-    A feed that falls behind finds a :class:`Lagged` that counts what it missed, and a new snapshot behind
-    it. It ends with the runtime. Use it as a context manager.
+    ``open_client`` opens a client to an instance that is not supervised here, from its entry; without it, each such
+    instance has to be registered with a function of its own.
     """
 
-    def __init__(self, registry: Registry, subscription: Subscription[Numbered]) -> None:
-        self._registry = registry
-        self._subscription = subscription
-        self._pending: Snapshot | None = registry.snapshot()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._subscription.close()
-
-    def __aiter__(self) -> AsyncIterator[Snapshot | Numbered | Lagged]:
-        return self
-
-    async def __anext__(self) -> Snapshot | Numbered | Lagged:
-        if self._pending is not None:
-            await trio.lowlevel.checkpoint()
-            snapshot, self._pending = self._pending, None
-            return snapshot
-        while True:
-            try:
-                item = await self._subscription.receive()
-            except trio.EndOfChannel:
-                raise StopAsyncIteration from None
-            if isinstance(item, Lagged):
-                # Everything still in the buffer is in the new snapshot already.
-                skipped = self._subscription.clear()
-                self._pending = self._registry.snapshot()
-                return Lagged(item.missed + skipped)
-            return item
-
-
-class Registry:
-    """Folds the events of all instances. Supervisors hold clones of one send channel."""
-
-    def __init__(self) -> None:
-        # Unbounded: a supervisor must never wait for its audience, and an instance has a handful of events.
-        self._send, self._receive = trio.open_memory_channel[InstanceEvent](math.inf)
-        self._broadcast: Broadcast[Numbered] = Broadcast()
-        self._table: dict[str, Entry] = {}
-        self._seq = 0
+    def __init__(
+        self,
+        *,
+        open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None = None,
+        watch: Watch | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        super().__init__(open_client)
+        self._breaker_policy = BreakerPolicy() if breaker is None else breaker
+        self._index = Index(self.instances)
+        self._running_discoveries: set[str] = set()
+        self._background = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._unstarted: list[Callable[[], Awaitable[None]]] = []
+        self._breakers = Breakers(self, self._breaker_policy, self._start_soon)
+        self._leases = Leases(self, self._index, self._breakers, lambda: bool(self._running_discoveries))
+        self._pulse = Pulse(self, Watch() if watch is None else watch)
 
     def __repr__(self) -> str:
-        return f"<Registry {len(self._table)} instances seq={self._seq}>"
+        return f"<Registry {len(self.instances)} instances seq={self._seq}>"
 
-    def sender(self) -> trio.MemorySendChannel[InstanceEvent]:
-        """A send channel of the caller's own, to be closed when it has nothing more to say."""
-        return self._send.clone()
+    def statistics(self) -> RegistryStatistics:
+        """What has been seen so far, in one frozen value."""
+        return RegistryStatistics(
+            events=self._seq,
+            registered=self._counts[Registered],
+            unregistered=self._counts[Unregistered],
+            by_state=Counter(entry.state for entry in self.instances.values()),
+            by_health=Counter(entry.health for entry in self.instances.values()),
+            leases_taken=self._leases.taken,
+            leases_lost=self._leases.lost,
+            waiting=self._leases.waiting,
+        )
 
-    def snapshot(self) -> Snapshot:
-        """The table as it is now."""
-        return Snapshot(self._seq, MappingProxyType(dict(self._table)))
+    def capacity(self) -> CapacityReport:
+        """How many places there are, and how many of them are in use."""
+        return report_capacity(
+            self.instances.values(), discoveries=self._discoveries.values(), waiting=self._leases.waiting
+        )
 
-    def subscribe(self, *, capacity: int = 1024) -> EventFeed:
-        """A snapshot, then every event after it, in a buffer of ``capacity`` events of its own."""
-        subscription = self._broadcast.subscribe(capacity=capacity, when_full=WhenFull.LAG)
-        return EventFeed(self, subscription)
+    @property
+    def waiting(self) -> int:
+        """How many wait for a lease."""
+        return self._leases.waiting
 
-    def close(self) -> None:
-        """No sender will be given out any more: :meth:`run` ends when the last one was closed."""
-        self._send.close()
+    def count_waiting_for(self, entries: Sequence[Entry]) -> int:
+        """How many of those who wait would take one of these instances, were it free."""
+        return self._leases.count_waiting_for(entries)
 
-    async def run(self) -> None:
-        """Take events in until every sender was closed."""
-        async for event in self._receive:
-            self._table = fold(self._table, event)
-            self._seq += 1
-            self._broadcast.publish([Numbered(self._seq, event)])
-        self._broadcast.close()
+    # --- choosing ------------------------------------------------------------------------------------
+
+    def select(
+        self, criteria: Criteria = ANY, strategy: Strategy = LEAST_LOADED, *, alternatives: int = 3
+    ) -> Selection:
+        """Which instance would be taken now, why, and what comes next. For a rotation, that counts as a turn.
+
+        Nothing is reserved by it: that is what :meth:`acquire` is for.
+
+        Raises:
+            NoMatchingInstance: nobody is what the criteria ask for; it says which one was too much.
+        """
+        return self._index.select(criteria, strategy, alternatives=alternatives)
+
+    def acquire(
+        self, criteria: Criteria = ANY, strategy: Strategy = LEAST_LOADED, *, timeout: float | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
+        """A place on an instance, kept for the body of an ``async with``.
+
+        When all that match are taken, it waits, and those who wait are served in the order they came. When the instance
+        is lost (its process ends, it is stopped or unregistered), the body is cancelled; a client in it may say so first,
+        with :class:`ProcessExited` or :class:`ConnectionClosed`. The lease is given back exactly once, whatever happens.
+
+        Args:
+            criteria: what the instance must be.
+            strategy: which of those.
+            timeout: how many seconds to wait at most; ``None`` for as long as it takes.
+
+        Raises:
+            NoMatchingInstance: no member is of that kind, and no discovery is running that might bring one.
+            AcquireTimeout: none had room in time.
+            LeaseLost: the instance was lost during the body.
+        """
+        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout))
+
+    def lease(self, instance_id: str) -> AbstractAsyncContextManager[Lease]:
+        """A place on this very instance, kept for the body of an ``async with``; see :meth:`acquire`.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+            NoMatchingInstance: it does not run, or has no room.
+            LeaseLost: the instance was lost during the body.
+        """
+        return Holding(self._leases, lambda: self._leases.acquire_from(instance_id))
+
+    async def run(
+        self,
+        prompt: str,
+        criteria: Criteria = ANY,
+        strategy: Strategy = LEAST_LOADED,
+        *,
+        timeout: float | None = None,
+        acquire_timeout: float | None = None,
+        attempts: int = 3,
+    ) -> Reply:
+        """Acquire an instance, run the prompt on it, give it back; return the reply.
+
+        When the instance turns out to be unreachable, or refuses the prompt, before anything was started, another is
+        tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
+
+        Args:
+            prompt: what to do.
+            criteria: what the instance must be.
+            strategy: which of those.
+            timeout: how many seconds the run may take.
+            acquire_timeout: how many seconds to wait for an instance.
+            attempts: how many instances to try.
+
+        Raises:
+            NoMatchingInstance, AcquireTimeout, LeaseLost: as :meth:`acquire`.
+            RunFailed, RunTimeout, CommandFailed, ProcessExited, ConnectionClosed: as :meth:`PiClient.send`.
+        """
+        return await run_somewhere(
+            self, prompt, criteria, strategy, timeout=timeout, acquire_timeout=acquire_timeout, attempts=attempts
+        )
+
+    # --- how they are --------------------------------------------------------------------------------
+
+    async def check_health(self, instance_id: str) -> HealthReport:
+        """Ask an instance now, by a real request, how it is.
+
+        What comes of it is published for an instance that is not supervised here. One that is has a supervisor for that,
+        which goes by its own probes.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+        """
+        return await self._pulse.check(instance_id)
+
+    async def check_all(self) -> tuple[HealthReport, ...]:
+        """Ask all of them now, side by side; in the order they were registered."""
+        reports: dict[str, HealthReport] = {}
+
+        async def check(name: str) -> None:
+            if name in self._members:  # not gone meanwhile
+                reports[name] = await self.check_health(name)
+
+        names = [name for name in self.instances if name in self._members]
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(check, name)
+        return tuple(reports[name] for name in names if name in reports)
+
+    def report_success(self, instance_id: str) -> None:
+        """Tell the instance's breaker that it worked."""
+        self._breakers.succeeded(instance_id)
+
+    def report_failure(self, instance_id: str) -> None:
+        """Tell the instance's breaker that it could not be reached, or broke down."""
+        self._breakers.failed(instance_id)
+
+    def _begin_watching(self, member: Member, found: Found) -> None:
+        self._start_soon(lambda: self._pulse.watch(member, found))
+
+    def _end_watching(self, instance_id: str, member: Member) -> None:
+        member.watching.cancel()
+        self._pulse.forget(instance_id)
+
+    # --- finding others ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def discover(self, *discoveries: Discovery, breaker: BreakerPolicy | None = None) -> AsyncIterator[None]:
+        """Run discoveries for the body. What they found is unregistered behind it.
+
+        One that fails is run again when its breaker allows; that and what it finds is told in events.
+
+        Raises:
+            ValueError: two of them have one name, or one by that name is running.
+        """
+        names = [discovery.name for discovery in discoveries]
+        if len(set(names)) < len(names) or self._running_discoveries & set(names):
+            raise ValueError(f"each discovery needs a name of its own: {', '.join(names)}")
+        policy = self._breaker_policy if breaker is None else breaker
+        running = trio.CancelScope()
+
+        async def stop(_: BaseException | None) -> None:
+            running.cancel()
+
+        async def run_all() -> None:
+            with running:
+                async with trio.open_nursery() as nursery:
+                    for discovery in discoveries:
+                        nursery.start_soon(run_discovery, self, discovery, policy)
+
+        self._running_discoveries.update(names)
+        try:
+            async with open_service_nursery(stop) as service:
+                service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
+                yield
+        finally:
+            self._running_discoveries.difference_update(names)
+            self._leases.settle(())  # those who waited for what they might bring
+
+    # --- the task ------------------------------------------------------------------------------------
+
+    def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        if self._background.cancel_called:
+            return  # everything is about to be stopped
+        if self._nursery is None:
+            self._unstarted.append(task)
+        else:
+            self._nursery.start_soon(task)
+
+    async def serve(self) -> None:
+        """Take events in until every sender was closed; watch those that nobody else watches. To be run by one task."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_background)
+            await self._take_in()
+            self._background.cancel()
+
+    async def _serve_background(self) -> None:
+        with self._background:
+            async with trio.open_nursery() as self._nursery:
+                for task in self._unstarted:
+                    self._nursery.start_soon(task)
+                self._unstarted.clear()
+                await trio.sleep_forever()
+
+    def quiesce(self) -> None:
+        """Stop watching and probing: everything is about to be stopped."""
+        self._background.cancel()
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        for name, _, after in changes:
+            self._index.changed(name, after)
+        self._leases.settle(changes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .current import current_runtime
 from .program import run
 from .runtime import Runtime, RuntimeStatistics, open_runtime
 
-__all__ = ["Runtime", "RuntimeStatistics", "open_runtime", "run"]
+__all__ = ["Runtime", "RuntimeStatistics", "current_runtime", "open_runtime", "run"]

@@ -16,10 +16,10 @@ from ..concurrency import ServiceNursery, open_service_nursery
 from ..endpoint import EndpointConfig, Endpoints
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
-from ..lifecycle import TERMINAL, InstanceState, StopManner
+from ..lifecycle import TERMINAL, InstanceState, ScalingPolicy, StopManner, Unregistered
 from ..process import Address, Interruption, ListeningSocket, current_interruption, new_run_id, open_default_host
 from ..protocol import BashResult
-from ..registry import EventFeed, Registry
+from ..registry import AutoSpawn, EventFeed, Registry, WarmPool
 from ..supervisor import (
     ChildSpec,
     Instance,
@@ -31,6 +31,7 @@ from ..supervisor import (
     Surroundings,
     check_children,
 )
+from .current import runtime_for_tasks
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
@@ -89,6 +90,11 @@ class Runtime:
         self.endpoints = endpoints
         """What opens the endpoints of this runtime's instances: tokens and tickets."""
         self._endpoint_by_default = endpoint_by_default
+
+    @property
+    def closing(self) -> bool:
+        """Whether its body is over: nothing can be spawned any more."""
+        return self._service.closing
 
     def __repr__(self) -> str:
         return f"<Runtime {self._count_alive()} of at most {self._max_instances} instances>"
@@ -160,8 +166,13 @@ class Runtime:
 
         async def supervise() -> None:
             with sender:
-                await supervisor.run()
+                try:
+                    await supervisor.run()
+                finally:
+                    self._registry.disown(name)
+                    sender.send_nowait(Unregistered(name, trio.current_time(), str(supervisor.state)))
 
+        self._registry.adopt(name, supervisor.client)
         # First its task, then its name: what is in the table is waited for at the end.
         self._service.start_soon(supervise, name=f"supervisor of {name}")
         self._forget_the_oldest()
@@ -172,6 +183,7 @@ class Runtime:
             tree.add(supervisor, instance)
         try:
             await supervisor.wait_ready()
+            await self._registry.catch_up()  # who gets the instance finds it in the registry, too
         except BaseException:
             self._failed_starts += 1
             supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")
@@ -244,7 +256,7 @@ class Runtime:
             raise
 
     def _check_room(self, wanted: str | None) -> None:
-        if self._service.closing:
+        if self.closing:
             raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
         if wanted is not None:
             check_text("id", wanted)
@@ -304,6 +316,48 @@ class Runtime:
         """
         return await self.get(instance_id).client.bash(command, timeout=timeout)
 
+    @property
+    def registry(self) -> Registry:
+        """Who is there, how they are, which one to take: the instances spawned here, and others."""
+        return self._registry
+
+    def auto_spawn(
+        self, spec: InstanceSpec, policy: ScalingPolicy | None = None, *, name: str = "auto-spawn"
+    ) -> AutoSpawn:
+        """A discovery that spawns this spec as often as there is work for it; give it to ``registry.discover``."""
+        return AutoSpawn(
+            self._registry,
+            lambda: self._spawn_for_discovery(spec),
+            self._end,
+            policy=ScalingPolicy() if policy is None else policy,
+            room_of_each=spec.max_concurrent,
+            name=name,
+        )
+
+    @asynccontextmanager
+    async def warm_pool(
+        self, spec: InstanceSpec, size: int, *, max_instances: int | None = None, name: str = "warm-pool"
+    ) -> AsyncIterator[WarmPool]:
+        """A reserve of ``size`` instances that are ready, for the body. It is being filled when the body begins."""
+        spec = attrs.evolve(spec, selectable=False)
+        pool = WarmPool(
+            self._registry,
+            lambda: self._spawn_for_discovery(spec),
+            self._end,
+            size=size,
+            max_instances=max_instances,
+            name=name,
+        )
+        async with self._registry.discover(pool):
+            yield pool
+
+    async def _spawn_for_discovery(self, spec: InstanceSpec) -> str:
+        return (await self.spawn(spec)).id
+
+    async def _end(self, instance_id: str) -> None:
+        if instance_id in self._instances:  # one that is over may have been forgotten
+            await self.kill(instance_id)
+
     def events(self, *, capacity: int = 1024) -> EventFeed:
         """What happens to the instances: a snapshot, then every event; see :class:`EventFeed`."""
         return self._registry.subscribe(capacity=capacity)
@@ -351,6 +405,7 @@ async def open_runtime(
     max_instances: int = 64,
     max_starting: int | None = None,
     endpoints: EndpointConfig | None = None,
+    registry: Registry | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime for the body: whatever is spawned in it is gone when the body is over.
 
@@ -366,6 +421,7 @@ async def open_runtime(
             processor by default.
         endpoints: how endpoints are served. When it is given, every instance has one, unless ``spawn`` says
             otherwise; without it, those that ``spawn`` wants are served as ``EndpointConfig()`` says.
+        registry: a new one, made to open clients to other instances, or to watch them, as the program likes.
     """
     if max_instances < 1:
         raise ValueError(f"max_instances must be positive, not {max_instances}")
@@ -375,15 +431,18 @@ async def open_runtime(
         max_starting = 2 * (os.cpu_count() or 1)
     # The host is opened first and closed last: it must be there as long as there is anything to end.
     async with open_default_host() if host is None else nullcontext(host) as chosen:
-        async with _open_on(chosen, max_instances, max_starting, endpoints) as runtime:
+        async with _open_on(chosen, max_instances, max_starting, registry or Registry(), endpoints) as runtime:
             yield runtime
 
 
 @asynccontextmanager
 async def _open_on(
-    host: ProcessHost, max_instances: int, max_starting: int, endpoint_config: EndpointConfig | None
+    host: ProcessHost,
+    max_instances: int,
+    max_starting: int,
+    registry: Registry,
+    endpoint_config: EndpointConfig | None,
 ) -> AsyncIterator[Runtime]:
-    registry = Registry()
     run_id = new_run_id()
     endpoints = Endpoints(EndpointConfig() if endpoint_config is None else endpoint_config, run_id)
     runtime: Runtime | None = None
@@ -393,6 +452,7 @@ async def _open_on(
     harsher = iter((StopManner.PROMPT, StopManner.HASTY))
 
     async def stop(reason: BaseException | None) -> None:
+        registry.quiesce()
         try:
             if runtime is not None:
                 if reason is None:
@@ -407,7 +467,7 @@ async def _open_on(
                 endpoints.close()
 
     async with open_service_nursery(stop) as service:
-        service.start_soon(registry.run, name="registry")
+        service.start_soon(registry.serve, name="registry")
         runtime = Runtime(
             service,
             registry,
@@ -426,4 +486,5 @@ async def _open_on(
                     await runtime._heed(interruption)
 
             service.start_soon(heed, name="interrupts")
-        yield runtime
+        with runtime_for_tasks(runtime):
+            yield runtime

@@ -20,12 +20,14 @@ from ..lifecycle import (
     HealthChanged,
     InstanceEvent,
     InstanceState,
+    ModelChanged,
     Ready,
     Registered,
     Restart,
     RestartDecision,
     RestartHistory,
     RestartScheduled,
+    SessionChanged,
     StateChanged,
     StayDown,
     StopManner,
@@ -112,6 +114,7 @@ class Supervisor:
         self.spec = spec
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
         self.client.dialog_handler = spec.dialogs
+        self.client.on_state = self._state_seen
         self.tools = ToolHost(
             instance_id,
             spec.python_tools,
@@ -129,6 +132,7 @@ class Supervisor:
         self._incarnation: Incarnation | None = None
         self._pid: int | None = None
         self._pi_state: State | None = None
+        self._told_model: tuple[str | None, str | None] = (spec.provider, spec.model)
         self._ready_at: float | None = None
         self._started_at = 0.0
         self._ending: Ending | None = None
@@ -238,7 +242,14 @@ class Supervisor:
         """Live the whole life of the instance. Ends by itself, or when :meth:`request_stop` makes it."""
         spec = self.spec
         self._publish(
-            Registered(self.instance_id, trio.current_time(), provider=spec.provider, model=spec.model, cwd=spec.cwd)
+            Registered(
+                self.instance_id,
+                trio.current_time(),
+                provider=spec.provider,
+                model=spec.model,
+                cwd=spec.cwd,
+                profile=spec.profile(),
+            )
         )
         self._publish_state("")
         try:
@@ -377,7 +388,25 @@ class Supervisor:
                 start_seconds=now - self._started_at,
             )
         )
+        self._tell_model(state)
         self._settled.set()
+
+    def _state_seen(self, state: State) -> None:
+        """Pi said what it is at: when it was asked by anybody, and with each probe."""
+        before = self._pi_state
+        if self.state is not InstanceState.RUNNING or before is None:
+            return  # what it is at the beginning is told when it is ready
+        self._pi_state = state
+        if state.session_id != before.session_id:
+            self._publish(SessionChanged(self.instance_id, trio.current_time(), state.session_id))
+        if state.model != before.model:
+            self._tell_model(state)
+
+    def _tell_model(self, state: State) -> None:
+        """Say which model answers, if that is another than was said before; Pi may have none chosen yet."""
+        if state.model is not None and (told := (state.model.provider, state.model.id)) != self._told_model:
+            self._told_model = told
+            self._publish(ModelChanged(self.instance_id, trio.current_time(), *told))
 
     def _health_changed(self, health: Health, latency: float | None) -> None:
         self.health = health

@@ -33,6 +33,13 @@ SAYS = {
         "330 tokens, $0.0004 so far",
         "as expected: ProviderUnavailable: Pi does not know the provider 'nobody'",
     ],
+    "fleet.py": [
+        "heard: A limerick about a ",
+        "heard: Say that you were ready.",
+        "user 7 goes to ",
+        "and again: True",
+        "2 of 2 places are free",
+    ],
     "compaction.py": [" tokens before, about ", "heard: Who was it about?"],
     "dialogs.py": ["Select(", "Input(", "Confirm(", "2.0.0 to staging: not released"],
     "steering.py": [

@@ -130,3 +130,13 @@ def test_what_cannot_be_launched_is_refused_by_name(fields: dict[str, Any], said
 
 def test_paths_are_taken_for_cwd() -> None:
     assert InstanceSpec(cwd=Path("/tmp")).cwd == "/tmp"
+
+
+def test_what_the_selection_needs_is_checked_and_passed_on() -> None:
+    spec = InstanceSpec(capabilities=["gpu", "gpu"], region="eu", tags={"ci"}, max_concurrent=3, selectable=False)
+    profile = spec.profile()
+    assert (sorted(profile.capabilities), profile.region, sorted(profile.tags)) == (["gpu"], "eu", ["ci"])
+    assert (profile.max_concurrent, profile.selectable, profile.source) == (3, False, "spawned")
+    for wrong in ({"capabilities": "gpu"}, {"tags": ["a\0"]}, {"region": ""}, {"max_concurrent": 0}, {"selectable": 1}):
+        with pytest.raises(SpecError):
+            InstanceSpec(**wrong)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from pi_trio.concurrency import Lagged
-from pi_trio.lifecycle import InstanceEvent, InstanceState, Registered, StateChanged
-from pi_trio.registry import Entry, EventFeed, Numbered, Registry, Snapshot, fold
+from pi_trio.lifecycle import DiscoveryEvent, InstanceState, Registered, RegistryEvent, StateChanged
+from pi_trio.registry import DiscoveryEntry, Entry, EventFeed, Numbered, Registry, Snapshot, fold
+from pi_trio.registry.table import step_discovery
 from tests.concurrency.virtual import is_stuck, run
-from tests.registry.strategies import instance_events
+from tests.registry.strategies import registry_events
 
 
 def registered(number: int) -> Registered:
@@ -26,17 +27,17 @@ def registered(number: int) -> Registered:
 
 
 @asynccontextmanager
-async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChannel[InstanceEvent]]]:
+async def open_registry() -> AsyncIterator[tuple[Registry, trio.MemorySendChannel[RegistryEvent]]]:
     """A registry that runs, and a sender for it; closed behind the body."""
     registry = Registry()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(registry.run)
+        nursery.start_soon(registry.serve)
         with registry.sender() as sender:
             yield registry, sender
         registry.close()
 
 
-async def send(sender: trio.MemorySendChannel[InstanceEvent], *events: InstanceEvent) -> None:
+async def send(sender: trio.MemorySendChannel[RegistryEvent], *events: RegistryEvent) -> None:
     """Send, and wait until the registry has taken it in."""
     for event in events:
         sender.send_nowait(event)
@@ -110,7 +111,7 @@ def test_it_ends_when_the_last_sender_is_closed() -> None:
         over = trio.Event()
 
         async def run_it() -> None:
-            await registry.run()
+            await registry.serve()
             over.set()
 
         async with trio.open_nursery() as nursery:
@@ -144,6 +145,18 @@ def test_a_feed_that_was_left_is_closed() -> None:
     run(main)
 
 
+def test_a_feed_that_was_left_shows_nothing_that_it_had_already() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            async with registry.subscribe() as feed:
+                await send(sender, registered(1), registered(2))
+                await take(feed, 2)
+            with pytest.raises(trio.ClosedResourceError):
+                await take(feed, 1)
+
+    run(main)
+
+
 def test_a_cancelled_read_loses_neither_snapshot_nor_event() -> None:
     async def main() -> None:
         async with open_registry() as (registry, sender):
@@ -170,6 +183,7 @@ class Follower:
 
     feed: EventFeed
     table: dict[str, Entry] = attrs.field(factory=dict)
+    discoveries: dict[str, DiscoveryEntry] = attrs.field(factory=dict)
     seq: int = -1
     owed: int | None = None
     """Since the last `Lagged`, by how much the next snapshot has to be ahead."""
@@ -193,10 +207,14 @@ class Follower:
             assert self.seq < 0 or self.owed is not None, "a snapshot comes first, or behind a loss"
             assert self.owed is None or item.seq == self.seq + self.owed, "the loss is counted exactly"
             self.table, self.seq, self.owed = dict(item.instances), item.seq, None
+            self.discoveries = dict(item.discoveries)
         else:
             assert self.owed is None
             assert item.seq == self.seq + 1
             self.table, self.seq = fold(self.table, item.event), item.seq
+            if isinstance(item.event, DiscoveryEvent):
+                name = item.event.discovery
+                self.discoveries[name] = step_discovery(self.discoveries.get(name), item.event)
 
 
 plans = st.lists(
@@ -204,7 +222,7 @@ plans = st.lists(
         st.tuples(st.just("subscribe"), st.integers(1, 4)),
         st.tuples(st.just("read"), st.integers(0, 5)),
         st.tuples(st.just("breathe"), st.integers(0, 3)),
-        st.tuples(st.just("send"), st.lists(instance_events, min_size=1, max_size=6)),
+        st.tuples(st.just("send"), st.lists(registry_events, min_size=1, max_size=6)),
     ),
     max_size=20,
 )
@@ -237,5 +255,92 @@ def test_snapshot_plus_events_is_always_the_table(plan: list[tuple[str, Any]], s
             assert follower.owed is None
             assert follower.seq == registry.snapshot().seq == sent
             assert follower.table == registry.snapshot().instances
+            assert follower.discoveries == registry.snapshot().discoveries
+
+    run(main)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(registry_events, max_size=30))
+def test_replaying_the_log_gives_the_table(events: list[RegistryEvent]) -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            with registry.subscribe() as feed:
+                for event in events:
+                    sender.send_nowait(event)
+                await registry.catch_up()
+                first, *log = await take(feed, 1 + len(events))
+            assert first == Snapshot(0, {})
+            assert [item.event for item in log] == events
+            table: dict[str, Entry] = {}
+            for item in log:
+                table = fold(table, item.event)
+            assert table == registry.instances
+            assert list(table) == list(registry.instances)
+            replayed = Registry()
+            replayed.enter(*(item.event for item in log))
+            assert replayed.snapshot() == registry.snapshot()
+
+    run(main)
+
+
+def test_a_feed_shows_only_what_it_asks_for() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            async with registry.subscribe(match=lambda event: isinstance(event, StateChanged)) as feed:
+                running = StateChanged("pi-1", 2.0, state=InstanceState.RUNNING, incarnation=1)
+                await send(sender, registered(1), registered(2), running, registered(3))
+                assert isinstance(await anext(feed), Snapshot)
+                assert await anext(feed) == Numbered(3, running)
+                assert await is_stuck(feed.__anext__)
+
+    run(main)
+
+
+def test_what_a_feeds_own_function_raises_is_its_own() -> None:
+    async def main() -> None:
+        def wrong(_: object) -> bool:
+            raise ValueError("mine")
+
+        async with open_registry() as (registry, sender):
+            with registry.subscribe(match=wrong) as feed, registry.subscribe() as other:
+                await send(sender, registered(1))
+                await anext(feed)
+                with pytest.raises(ValueError, match="mine"):
+                    await anext(feed)
+                assert [item.seq for item in await take(other, 2)] == [0, 1]
+
+    run(main)
+
+
+def test_waiting_for_something_to_be_true() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            assert await is_stuck(lambda: registry.wait_for(lambda table: "pi-1" in table))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(registry.wait_for, lambda table: len(table) == 2)
+                await send(sender, registered(1))
+                assert len(nursery.child_tasks) == 1
+                await send(sender, registered(2))
+                assert len(nursery.child_tasks) == 0
+            with trio.testing.assert_checkpoints():
+                await registry.wait_for(lambda table: True)
+            with pytest.raises(ZeroDivisionError):
+                await registry.wait_for(lambda table: bool(1 // 0))
+
+    run(main)
+
+
+def test_what_was_sent_is_there_when_one_has_caught_up() -> None:
+    async def main() -> None:
+        async with open_registry() as (registry, sender):
+            for number in range(1000):
+                sender.send_nowait(registered(number))
+            await registry.catch_up()
+            assert len(registry.instances) == 1000
+            assert registry.snapshot() is registry.snapshot(), "nothing happened in between"
+            statistics = registry.statistics()
+            assert (statistics.events, statistics.registered, statistics.unregistered) == (1000, 1000, 0)
+        await registry.catch_up()
 
     run(main)

@@ -21,7 +21,7 @@ from pi_trio import (
     Strategy,
 )
 from pi_trio.launch import PiInstall
-from pi_trio.lifecycle import Exited, InstanceEvent, Ready, StateChanged
+from pi_trio.lifecycle import Exited, Ready, RegistryEvent, StateChanged
 from pi_trio.registry import EventFeed, Numbered
 from tests.support import Scripted, left_of, run, scripted
 
@@ -38,9 +38,9 @@ def children(world: Scripted, *names: str, **types: RestartType) -> list[ChildSp
     ]
 
 
-async def read_until(feed: EventFeed, ready: set[tuple[str, int]]) -> list[InstanceEvent]:
+async def read_until(feed: EventFeed, ready: set[tuple[str, int]]) -> list[RegistryEvent]:
     """The events until these incarnations are ready."""
-    seen: list[InstanceEvent] = []
+    seen: list[RegistryEvent] = []
     missing = set(ready)
     async for item in feed:
         if isinstance(item, Numbered):
@@ -52,7 +52,7 @@ async def read_until(feed: EventFeed, ready: set[tuple[str, int]]) -> list[Insta
     raise AssertionError(f"the feed ended without {missing}")
 
 
-def story(events: list[InstanceEvent]) -> list[str]:
+def story(events: list[RegistryEvent]) -> list[str]:
     """Who exited and who got ready, in order."""
     return [
         f"{'-' if isinstance(event, Exited) else '+'}{event.instance_id}"
@@ -104,12 +104,15 @@ def test_a_tree_starts_in_order_and_stops_in_reverse(pi: PiInstall, tmp_path: Pa
                     children(world, "a", "b", "c"), strategy=Strategy.REST_FOR_ONE
                 ) as tree:
                     assert all(instance.state is InstanceState.RUNNING for instance in tree.values())
-                seen: list[InstanceEvent] = []
+                seen: list[RegistryEvent] = []
                 async for item in feed:
                     if isinstance(item, Numbered):
                         seen.append(item.event)
-                        over = isinstance(item.event, StateChanged) and item.event.state is InstanceState.STOPPED
-                        if over and item.event.instance_id == "a":
+                        if (
+                            isinstance(item.event, StateChanged)
+                            and item.event.state is InstanceState.STOPPED
+                            and item.event.instance_id == "a"
+                        ):
                             break
             assert story(seen) == ["+a", "+b", "+c", "-c", "-b", "-a"]
             order = [

@@ -24,6 +24,7 @@ from pi_trio.lifecycle import (
     RestartType,
     StateChanged,
     StopManner,
+    Unregistered,
 )
 from pi_trio.registry import Numbered, Snapshot
 from pi_trio.testing import trace as t
@@ -91,6 +92,8 @@ class Tale:
     def state(self, name: str, state: InstanceState, reason: str = "") -> None:
         incarnation = self.launches.get(name, 0)
         self.publish(StateChanged(name, self.now, state=state, incarnation=incarnation, reason=reason))
+        if state in (InstanceState.STOPPED, InstanceState.FAILED):
+            self.publish(Unregistered(name, self.now, str(state)))
 
     def register(self, name: str, tree: str | None = None) -> None:
         self.add(t.Specified(self.now, name, self.spec, tree))

@@ -22,6 +22,7 @@ from pi_trio.lifecycle import (
     RestartType,
     StateChanged,
     StopManner,
+    Unregistered,
 )
 from pi_trio.registry import Numbered, Snapshot
 from pi_trio.supervisor import Strategy
@@ -141,6 +142,7 @@ GOOD: dict[str, Callable[[], Tale]] = {
 
 
 STOPPED = is_(StateChanged, state=_S.STOPPED)
+UNREGISTERED = is_(Unregistered)
 EXITED = is_(t.ProcessExited)
 
 BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
@@ -164,6 +166,9 @@ BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
         ),
     ),
     ("nothing_after_the_end", "not registered first", a_life(), (without(is_(Registered)),)),
+    ("nothing_after_the_end", "still a member", a_life(), (without(UNREGISTERED),)),
+    ("nothing_after_the_end", "taken out twice", a_life(), (twice(UNREGISTERED),)),
+    ("nothing_after_the_end", "taken out while it lives", a_life(), (without(STOPPED),)),
     (
         "states_follow_the_table",
         "stopped, then stopping",

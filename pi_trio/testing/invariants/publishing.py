@@ -15,6 +15,7 @@ from ...lifecycle import (
     Registered,
     RestartScheduled,
     StateChanged,
+    Unregistered,
 )
 from .invariant import Finding, invariant
 from .launch import Launch
@@ -63,16 +64,23 @@ def one_exit_one_end(story: Story) -> Iterator[Finding]:
 
 @invariant(2)
 def nothing_after_the_end(story: Story) -> Iterator[Finding]:
-    """Nothing is published of an instance after its terminal event, nor before it was registered."""
+    """Nothing is published of an instance after its terminal event, but once that it is no member any more; nor
+    anything before it was registered.
+    """
     for life in story.lives:
         first = life.published[0] if life.published else None
         if first is not None and not isinstance(first.event, Registered):
             yield Finding(f"{life.instance} was not registered first", first)
+        left = [each for each in life.published if isinstance(each.event, Unregistered)]
         if life.terminal is None:
+            if left:
+                yield Finding(f"{life.instance} was taken out though it is not over", left[0])
             continue
         for each in life.published:
-            if each.index > life.terminal.index:
+            if each.index > life.terminal.index and each not in left[:1]:
                 yield Finding(f"{life.instance} was over, and then this was published", life.terminal, each)
+        if story.left.get("runtime") and not left:
+            yield Finding(f"{life.instance} is over, and still a member", life.terminal)
 
 
 @invariant(3)
@@ -120,7 +128,9 @@ def announced_once(story: Story) -> Iterator[Finding]:
 
 
 def _incarnation(event: InstanceEvent) -> int:
-    return 0 if isinstance(event, Registered) else event.incarnation
+    return (
+        event.incarnation if isinstance(event, StateChanged | Ready | Exited | RestartScheduled | HealthChanged) else 0
+    )
 
 
 @invariant(14)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...abc import ExitStatus
@@ -13,10 +13,13 @@ from ...lifecycle import (
     HealthChanged,
     InstanceEvent,
     InstanceState,
+    ModelChanged,
     Ready,
     Registered,
     RestartScheduled,
+    SessionChanged,
     StateChanged,
+    Unregistered,
 )
 from ...registry import Numbered, Snapshot
 from ..trace import Subscribed, SubscriberItem, Unsubscribed
@@ -95,25 +98,34 @@ def snapshots_are_the_table(story: Story) -> Iterator[Finding]:
                     yield Finding(f"{field} of {name} should be {value!r} in snapshot {item.seq}", each)
 
 
+# Written out here once more, so that the registry has a judge.
+_CHANGES: dict[type, Callable[[Any], dict[str, Any]]] = {
+    StateChanged: lambda event: {
+        "state": event.state,
+        "incarnation": event.incarnation,
+        "reason": event.reason,
+        "since": event.at,
+        "restart_at": None,
+    },
+    Ready: lambda event: {"pid": event.pid, "session_id": event.session_id},
+    Exited: lambda event: {"pid": None, "exit_status": event.status},
+    HealthChanged: lambda event: {"health": event.health},
+    RestartScheduled: lambda event: {"restart_at": event.at + event.delay},
+    SessionChanged: lambda event: {"session_id": event.session_id},
+    ModelChanged: lambda event: {"provider": event.provider, "model": event.model},
+}
+
+
 def _fold(events: list[InstanceEvent]) -> dict[str, dict[str, Any]]:
-    """Each instance's entry, as its events tell. Written out here once more, so that the registry has a judge."""
+    """Each member's entry, as its events tell."""
     table: dict[str, dict[str, Any]] = {}
     for event in events:
-        entry = table.setdefault(event.instance_id, {})
         if isinstance(event, Registered):
-            entry.clear()
-            entry.update(_new_entry(event))
-        elif isinstance(event, StateChanged):
-            entry.update(state=event.state, incarnation=event.incarnation, reason=event.reason, since=event.at)
-            entry.update(restart_at=None)
-        elif isinstance(event, Ready):
-            entry.update(pid=event.pid, session_id=event.session_id)
-        elif isinstance(event, Exited):
-            entry.update(pid=None, exit_status=event.status)
-        elif isinstance(event, HealthChanged):
-            entry.update(health=event.health)
-        elif isinstance(event, RestartScheduled):
-            entry.update(restart_at=event.at + event.delay)
+            table[event.instance_id] = _new_entry(event)
+        elif isinstance(event, Unregistered):
+            table.pop(event.instance_id, None)
+        elif event.instance_id in table:
+            table[event.instance_id].update(_CHANGES[type(event)](event))
     return table
 
 

@@ -1,0 +1,18 @@
+"""Ways to find instances."""
+
+from __future__ import annotations
+
+from .auto_spawn import AutoSpawn
+from .installed import find_discoveries, load_discovery
+from .static import FileDiscovery, StaticDiscovery, read_found
+from .warm_pool import WarmPool
+
+__all__ = [
+    "AutoSpawn",
+    "FileDiscovery",
+    "StaticDiscovery",
+    "WarmPool",
+    "find_discoveries",
+    "load_discovery",
+    "read_found",
+]

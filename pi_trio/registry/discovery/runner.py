@@ -1,0 +1,131 @@
+"""A discovery at work: what it tells is entered, what it raises is reported, and its breaker says when to try again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from ...abc import Discovery, Found, Sightings
+from ...errors import InstanceExists, InstanceNotFound
+from ...lifecycle import (
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    DiscoveryBreakerChanged,
+    DiscoveryCompleted,
+    DiscoveryFailed,
+    after_failure,
+    after_success,
+    try_again,
+)
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+__all__ = ["run_discovery"]
+
+_log = logging.getLogger("pi_trio.registry")
+
+# Between a failure and the next attempt, while the breaker is still closed.
+_PAUSE = 1.0
+
+
+class _Seen(Sightings):
+    """What one discovery has told, and its breaker."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self._registry = registry
+        self._name = name
+        self._known: dict[str, Found] = {}
+        self.breaker = Breaker()
+
+    def snapshot(self, found: Iterable[Found]) -> None:
+        """See :class:`Sightings`."""
+        there = {each.instance_id: each for each in found}
+        gone = [name for name in self._known if name not in there]
+        for name in gone:
+            self._remove(name, f"{self._name} does not list it any more")
+        new = sum(self._add(each) for each in there.values())
+        self._told(new, len(gone))
+
+    def found(self, found: Found) -> None:
+        """See :class:`Sightings`."""
+        self._told(int(self._add(found)), 0)
+
+    def lost(self, instance_id: str, reason: str) -> None:
+        """See :class:`Sightings`."""
+        known = instance_id in self._known
+        if known:
+            self._remove(instance_id, reason)
+        self._told(0, int(known))
+
+    def _add(self, found: Found) -> bool:
+        found = attrs.evolve(found, profile=attrs.evolve(found.profile, source=self._name))
+        name = found.instance_id
+        if self._known.get(name) == found:
+            return False
+        if name in self._known:
+            self._remove(name, f"{self._name} describes it anew")
+        try:
+            self._registry.register(found)
+        except InstanceExists:
+            # Spawned here, or told by another: the first word counts.
+            _log.debug("%s found %s, which is a member already", self._name, name)
+            return False
+        self._known[name] = found
+        return True
+
+    def _remove(self, name: str, reason: str) -> None:
+        del self._known[name]
+        with suppress(InstanceNotFound):  # somebody else may have unregistered it
+            self._registry.unregister(name, reason)
+
+    def _told(self, found: int, lost: int) -> None:
+        self.enter(after_success(self.breaker))
+        self._registry.enter(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
+
+    def failed(self, policy: BreakerPolicy, error: str) -> None:
+        now = trio.current_time()
+        self._registry.enter(DiscoveryFailed(self._name, now, error))
+        self.enter(after_failure(policy, self.breaker, now))
+
+    def enter(self, breaker: Breaker) -> None:
+        if breaker != self.breaker:
+            self.breaker = breaker
+            self._registry.enter(DiscoveryBreakerChanged(self._name, trio.current_time(), breaker))
+
+    def forget_all(self) -> None:
+        for name in tuple(self._known):
+            self._remove(name, f"{self._name} was ended")
+
+
+async def run_discovery(registry: Registry, discovery: Discovery, policy: BreakerPolicy) -> None:
+    """Run it until cancelled, again after each failure; behind it, nothing that it found is left.
+
+    One that returns has told everything: it is not run again, and what it told stays until this is cancelled.
+    """
+    seen = _Seen(registry, discovery.name)
+    try:
+        while True:
+            try:
+                await discovery.run(seen)
+            except Exception as error:
+                _log.warning("the discovery %s failed: %s", discovery.name, error)
+                seen.failed(policy, str(error) or type(error).__name__)
+            else:
+                await trio.sleep_forever()
+            if seen.breaker.state is BreakerState.OPEN:
+                assert seen.breaker.retry_at is not None
+                await trio.sleep_until(seen.breaker.retry_at)
+                seen.enter(try_again(seen.breaker, trio.current_time()) or seen.breaker)
+            else:
+                await trio.sleep(_PAUSE)
+    finally:
+        seen.forget_all()
+        with trio.CancelScope(shield=True):
+            await discovery.close()

@@ -1,0 +1,140 @@
+"""Instances that somebody wrote down: in a program, or in a file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from ...abc import Discovery, Found, Mode, Profile, Sightings
+
+__all__ = ["FileDiscovery", "StaticDiscovery", "read_found"]
+
+# The keys of an [[instance]] table and the types of their values; what is left of a Found is not for a file.
+_KEYS: dict[str, type] = {
+    "id": str,
+    "url": str,
+    "mode": str,
+    "provider": str,
+    "model": str,
+    "region": str,
+    "capabilities": list,
+    "tags": list,
+    "max_concurrent": int,
+}
+
+
+class StaticDiscovery(Discovery):
+    """These, for as long as it runs."""
+
+    def __init__(self, found: Iterable[Found], *, name: str = "static") -> None:
+        self._found = tuple(found)
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self._name
+
+    async def run(self, sightings: Sightings) -> None:
+        """Tell all of them, once."""
+        await trio.lowlevel.checkpoint()
+        sightings.snapshot(self._found)
+
+
+class FileDiscovery(Discovery):
+    """Those that a TOML file lists, and whatever it lists when it is changed.
+
+    ::
+
+        [[instance]]
+        id = "build-1"
+        url = "wss://build-1.example:7000"
+        provider = "anthropic"
+        capabilities = ["docker", "gpu"]
+        max_concurrent = 2
+
+    Further keys are ``model``, ``region``, ``tags`` and ``mode`` (``"remote"`` unless it says ``"local"``).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, period: float = 1.0, name: str | None = None) -> None:
+        if not period > 0:
+            raise ValueError(f"period must be positive, not {period!r}")
+        self._path = Path(path)
+        self._period = period
+        self._name = f"file:{self._path.name}" if name is None else name
+
+    @property
+    def name(self) -> str:
+        """As it was given; by default, that of the file."""
+        return self._name
+
+    async def run(self, sightings: Sightings) -> None:
+        """Read the file, and again whenever it is another: looked at every ``period`` seconds.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no TOML, or does not say what an instance is.
+        """
+        last: object = None
+        while True:
+            await trio.lowlevel.checkpoint()
+            now = _identity(self._path)
+            if now != last:
+                sightings.snapshot(read_found(self._path.read_text("utf-8")))
+                last = now
+            await trio.sleep(self._period)
+
+
+def _identity(path: Path) -> object:
+    """What changes when the file is written, or another takes its place."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def read_found(text: str) -> tuple[Found, ...]:
+    """What a TOML document lists.
+
+    Raises:
+        ValueError: it is no TOML, or does not say what an instance is; the message names the place.
+    """
+    document = tomllib.loads(text)
+    unknown = set(document) - {"instance"}
+    tables = document.get("instance", [])
+    if unknown or not isinstance(tables, list):
+        raise ValueError(f"expected [[instance]] tables and nothing else, not {', '.join(sorted(unknown)) or tables!r}")
+    found = tuple(_found(number, table) for number, table in enumerate(tables, 1))
+    ids = [each.instance_id for each in found]
+    for each in ids:
+        if ids.count(each) > 1:
+            raise ValueError(f"two instances have the id {each!r}")
+    return found
+
+
+def _found(number: int, table: Any) -> Found:
+    where = f"instance {number}"
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} is not a table")
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise ValueError(f"{where} has an unknown key {key!r}; there are: {', '.join(_KEYS)}")
+        if type(value) is not _KEYS[key] or (type(value) is list and not all(type(each) is str for each in value)):
+            wanted = "a list of strings" if _KEYS[key] is list else f"a {_KEYS[key].__name__}"
+            raise ValueError(f"{where}: {key} must be {wanted}, not {value!r}")
+    if not table.get("id") or not table.get("url"):
+        raise ValueError(f"{where} needs an id and a url")
+    try:
+        profile = Profile(
+            mode=Mode(table.get("mode", "remote")),
+            **{
+                key: table[key] for key in _KEYS if key in attrs.fields_dict(Profile) and key in table and key != "mode"
+            },
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return Found(table["id"], table.get("provider"), table.get("model"), profile)

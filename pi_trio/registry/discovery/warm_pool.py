@@ -1,0 +1,229 @@
+"""Instances that are ready before anybody asks for one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from ...abc import Discovery, Found, Sightings
+from ...errors import AcquireTimeout, ClientError, ProtocolError
+from ...lifecycle import InstanceState
+
+if TYPE_CHECKING:
+    from ..leases import Lease
+    from ..registry import Registry
+
+__all__ = ["WarmPool"]
+
+# What a session may be changed in without being another. Whatever of it is as it was at the start, a new session is
+# like that of a new Pi.
+_SETTINGS = ("model", "thinking_level", "steering_mode", "follow_up_mode", "auto_compaction_enabled")
+
+
+@attrs.frozen
+class _Spare:
+    """A clean instance in the reserve, or on its way there."""
+
+    instance_id: str
+    settings: tuple[object, ...]
+    """What it was like when it was new."""
+
+
+class WarmPool(Discovery):
+    """Keeps ``size`` instances ready, so that nobody waits for a start. Made by ``runtime.warm_pool``.
+
+    Each is handed out with a fresh session. One that comes back gets another and returns to the reserve, unless there is
+    enough in it, or its model or another of its settings was changed: then it is ended. The instances cannot be had by
+    criteria. A spawn that fails is a failure of this discovery, so its breaker decides when to try again; when it is
+    ended, so are its instances.
+
+    Args:
+        registry: where the instances register themselves.
+        spawn: starts one, and returns its id when it is ready.
+        stop: ends the one with this id, and returns when nothing of it is left.
+        size: how many to keep in reserve.
+        max_instances: how many there may be in all, those that are handed out among them; ``size`` by default.
+        name: the discovery's name.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        spawn: Callable[[], Awaitable[str]],
+        stop: Callable[[str], Awaitable[None]],
+        *,
+        size: int,
+        max_instances: int | None = None,
+        name: str = "warm-pool",
+    ) -> None:
+        self._size = size
+        self._max_instances = size if max_instances is None else max_instances
+        if size < 1 or self._max_instances < size:
+            raise ValueError(f"size must be from 1 to max_instances, not {size} of {self._max_instances}")
+        self._registry = registry
+        self._spawn = spawn
+        self._stop = stop
+        self._name = name
+        self._reserve: dict[str, _Spare] = {}
+        # Whoever waits is served in order by the channel; what is in it counts only while it is in the reserve, too.
+        self._offer, self._offered = trio.open_memory_channel[_Spare](math.inf)
+        self._out: dict[str, _Spare] = {}
+        self._returned: dict[str, _Spare] = {}
+        self._cleaning: dict[str, _Spare] = {}
+        self._starting = 0
+        self._failures: list[Exception] = []
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<WarmPool {len(self._reserve)} ready, {len(self._out)} out, {self._starting} starting>"
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self._name
+
+    @property
+    def ready(self) -> int:
+        """How many are in reserve now."""
+        return len(self._reserve)
+
+    async def wait_full(self) -> None:
+        """Wait until the reserve is as large as it is meant to be."""
+        await trio.lowlevel.checkpoint()
+        while len(self._reserve) < self._size:
+            await self._changed.wait()
+
+    # --- for whoever takes one -----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Lease]:
+        """An instance with a fresh session, for the body. Waits for one when the reserve is empty, first come first served.
+
+        Raises:
+            AcquireTimeout: there was none in time.
+            LeaseLost: the instance was lost during the body.
+        """
+        spare = await self._take(timeout)
+        self._out[spare.instance_id] = spare
+        try:
+            async with self._registry.lease(spare.instance_id) as lease:
+                yield lease
+        finally:
+            del self._out[spare.instance_id]
+            self._returned[spare.instance_id] = spare
+            self._look_again()
+
+    async def _take(self, timeout: float | None) -> _Spare:
+        with trio.move_on_after(math.inf if timeout is None else timeout):
+            while True:
+                spare = await self._offered.receive()
+                if self._reserve.pop(spare.instance_id, None) is None:
+                    continue  # it has been taken out because it died
+                if self._runs(spare.instance_id):
+                    return spare
+                self._returned[spare.instance_id] = spare  # it died just now: it will be ended like one that came back
+                self._look_again()
+        raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
+
+    def _runs(self, instance_id: str) -> bool:
+        entry = self._registry.instances.get(instance_id)
+        return entry is not None and entry.state is InstanceState.RUNNING
+
+    # --- the task ------------------------------------------------------------------------------------
+
+    async def run(self, sightings: Sightings) -> None:
+        """Fill the reserve and keep it full, until cancelled, or until a spawn failed. Raises what the spawn raised."""
+        self._failures.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            while not self._failures or self._starting:
+                changed = self._changed
+                self._tidy(nursery)
+                self._refill(nursery, sightings)
+                await changed.wait()
+            nursery.cancel_scope.cancel()
+        if self._failures:
+            raise self._failures[0]
+
+    async def close(self) -> None:
+        """End the instances, side by side. The supervisors' own deadlines bound it."""
+        async with trio.open_nursery() as nursery:
+            for name in {**self._reserve, **self._out, **self._returned, **self._cleaning}:
+                nursery.start_soon(self._stop, name)
+        self._reserve.clear()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._registry.wait_change()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _tidy(self, nursery: trio.Nursery) -> None:
+        """Take those that died out of the reserve, and clean those that came back."""
+        for name in [name for name in self._reserve if not self._runs(name)]:
+            del self._reserve[name]
+            nursery.start_soon(self._stop, name)
+        for name in tuple(self._returned):
+            self._cleaning[name] = self._returned.pop(name)
+            nursery.start_soon(self._clean, self._cleaning[name])
+
+    def _refill(self, nursery: trio.Nursery, sightings: Sightings) -> None:
+        coming = len(self._reserve) + len(self._cleaning) + self._starting
+        missing = min(self._size - coming, self._max_instances - coming - len(self._out))
+        if not self._failures:
+            for _ in range(missing):
+                self._starting += 1
+                nursery.start_soon(self._start_one, sightings)
+
+    async def _start_one(self, sightings: Sightings) -> None:
+        try:
+            name = await self._spawn()
+            self._put(_Spare(name, await self._settings(name)))
+            sightings.found(Found(name))  # it has registered itself; this says that spawning works
+        except Exception as error:
+            self._failures.append(error)
+        finally:
+            self._starting -= 1
+            self._look_again()
+
+    async def _clean(self, spare: _Spare) -> None:
+        name = spare.instance_id
+        try:
+            enough = len(self._reserve) + len(self._cleaning) + self._starting > self._size
+            clean = not enough and self._runs(name) and await self._renew(spare)
+        except trio.Cancelled:
+            self._returned[name] = self._cleaning.pop(name)
+            raise
+        del self._cleaning[name]
+        if clean:
+            self._put(spare)
+        else:
+            await self._stop(name)
+
+    async def _renew(self, spare: _Spare) -> bool:
+        """Give it a fresh session. Whether it is like new then."""
+        try:
+            async with self._registry.open_client(spare.instance_id) as client:
+                if (await client.new_session()).cancelled:
+                    return False
+            return await self._settings(spare.instance_id) == spare.settings
+        except (ClientError, ProtocolError):
+            return False
+
+    async def _settings(self, instance_id: str) -> tuple[object, ...]:
+        async with self._registry.open_client(instance_id) as client:
+            state = await client.get_state()
+        return tuple(getattr(state, each) for each in _SETTINGS)
+
+    def _put(self, spare: _Spare) -> None:
+        self._reserve[spare.instance_id] = spare
+        self._offer.send_nowait(spare)
+        self._look_again()

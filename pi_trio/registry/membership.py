@@ -1,0 +1,137 @@
+"""Who is a member, and how each is reached."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from ..abc import Found
+from ..client import PiClient
+from ..errors import InstanceExists, InstanceNotFound
+from ..lifecycle import InstanceState, Registered, StateChanged, Unregistered
+from .capacity import is_usable
+from .ledger import Ledger
+from .table import Entry
+
+__all__ = ["Member", "Membership", "OpenClient"]
+
+OpenClient: TypeAlias = Callable[[], AbstractAsyncContextManager[PiClient]]
+"""Opens a client to one instance, for a body. What it raises says that the instance cannot be reached."""
+
+
+@attrs.define(eq=False)
+class Member:
+    """One instance, and how to reach it."""
+
+    open_client: OpenClient
+    found: Found | None = None
+    """How it was described; ``None`` for one that is supervised here."""
+    watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class Membership(Ledger, ABC):
+    """The members that are supervised here, and those that are not."""
+
+    def __init__(self, open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None) -> None:
+        super().__init__()
+        self._open_client = open_client
+        self._members: dict[str, Member] = {}
+
+    def register(self, found: Found, *, open_client: OpenClient | None = None) -> Entry:
+        """Make an instance that is not supervised here a member. It counts as running, and is watched from now on.
+
+        Raises:
+            InstanceExists: there is a member with this id.
+            ValueError: nobody knows how to open a client to it.
+        """
+        name = found.instance_id
+        if name in self.instances or name in self._members:
+            raise InstanceExists(name)
+        if open_client is None and self._open_client is None:
+            raise ValueError(f"nothing says how to open a client to {name!r}: give open_client")
+        member = Member(open_client or self._opener(name), found)
+        self._members[name] = member
+        self.enter_found(found)
+        self._begin_watching(member, found)
+        return self.instances[name]
+
+    def enter_found(self, found: Found) -> None:
+        """Enter an instance that runs somewhere else into the table."""
+        name, now = found.instance_id, trio.current_time()
+        self.enter(
+            Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
+            StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
+        )
+
+    def _opener(self, name: str) -> OpenClient:
+        def open_it() -> AbstractAsyncContextManager[PiClient]:
+            assert self._open_client is not None
+            return self._open_client(self.get(name))
+
+        return open_it
+
+    def unregister(self, instance_id: str, reason: str = "") -> None:
+        """Let it be a member no more. Its leases are lost; an instance that is supervised here goes on running.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+        """
+        member = self._members.pop(instance_id, None)
+        if member is not None:
+            self._end_watching(instance_id, member)
+        elif instance_id not in self.instances:
+            raise InstanceNotFound(instance_id, known=tuple(self.instances))
+        if instance_id in self.instances:
+            self.enter(Unregistered(instance_id, trio.current_time(), reason))
+
+    def adopt(self, instance_id: str, client: PiClient) -> None:
+        """Note the client of an instance that is supervised here. Its supervisor tells all there is to tell of it."""
+        self._members[instance_id] = Member(lambda: nullcontext(client))
+
+    def disown(self, instance_id: str) -> None:
+        """Forget the client: the instance is over."""
+        self._members.pop(instance_id, None)
+
+    def get(self, instance_id: str) -> Entry:
+        """What is known of one instance. Raises :class:`InstanceNotFound`."""
+        try:
+            return self.instances[instance_id]
+        except KeyError:
+            raise InstanceNotFound(instance_id, known=tuple(self.instances)) from None
+
+    def all(self) -> tuple[Entry, ...]:
+        """Every member, in the order they were registered."""
+        return tuple(self.instances.values())
+
+    def healthy(self) -> tuple[Entry, ...]:
+        """Those that new work can be given to: they run, are not unhealthy, and their breaker is closed."""
+        return tuple(filter(is_usable, self.instances.values()))
+
+    def by_status(self, state: InstanceState) -> tuple[Entry, ...]:
+        """Those that are in this state."""
+        return tuple(entry for entry in self.instances.values() if entry.state is state)
+
+    def open_client(self, instance_id: str) -> AbstractAsyncContextManager[PiClient]:
+        """The instance's client, for a body: that of its supervisor, or one that is connected for the purpose.
+
+        Raises:
+            InstanceNotFound: there is none with this id.
+            ClientError, OSError: on entry, when it cannot be reached.
+        """
+        member = self._members.get(instance_id)
+        if member is None:
+            raise InstanceNotFound(instance_id, known=tuple(self._members))
+        return member.open_client()
+
+    @abstractmethod
+    def _begin_watching(self, member: Member, found: Found) -> None:
+        """It is a member from now on, and nobody else watches it."""
+
+    @abstractmethod
+    def _end_watching(self, instance_id: str, member: Member) -> None:
+        """It is a member no more."""

@@ -1,0 +1,258 @@
+"""As many instances as there is work for; and a reserve that is never empty for long."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from pi_trio.errors import AcquireTimeout, LeaseLost, SpawnError
+from pi_trio.lifecycle import BreakerPolicy, InstanceState, ScalingPolicy
+from pi_trio.registry import AutoSpawn, Criteria, Registry, WarmPool
+from tests.concurrency.virtual import run
+from tests.registry.members import Remote, found, moved, open_registry
+
+
+@attrs.define
+class Host:
+    """Starts and ends instances that are nothing but entries."""
+
+    registry: Registry
+    start_seconds: float = 1.0
+    selectable: bool = True
+    failing: bool = False
+    spawned: int = 0
+    most: int = 0
+    remotes: dict[str, Remote] = attrs.field(factory=dict)
+
+    async def spawn(self) -> str:
+        await trio.sleep(self.start_seconds)
+        if self.failing:
+            raise SpawnError("no such model")
+        self.spawned += 1
+        name = f"pi-{self.spawned}"
+        self.remotes[name] = Remote()
+        self.registry.register(found(name, selectable=self.selectable), open_client=self.remotes[name].open)
+        self.most = max(self.most, len(self.registry.instances))
+        return name
+
+    async def stop(self, name: str) -> None:
+        await trio.sleep(0.1)
+        if name in self.registry.instances:
+            self.registry.unregister(name, "was stopped")
+
+
+POLICY = ScalingPolicy(min_instances=1, max_instances=4, min_free=1, idle_timeout=60.0)
+
+
+def scaling(test: Callable[[Registry, Host], Awaitable[None]], policy: ScalingPolicy = POLICY) -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry)
+            spawner = AutoSpawn(registry, host.spawn, host.stop, policy=policy)
+            breaker = BreakerPolicy(failures=2, reset_timeout=10.0)
+            async with registry.discover(spawner, breaker=breaker):
+                await test(registry, host)
+            assert registry.all() == (), "what it spawned ends with it"
+
+    run(main)
+
+
+def test_it_grows_under_load_and_shrinks_when_there_is_nothing_to_do() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        await registry.wait_for(lambda table: len(table) == 1)
+
+        async def work() -> None:
+            async with registry.acquire():
+                await trio.sleep(30)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(work)
+        assert host.most == 4
+        await trio.sleep(100)
+        assert len(registry.all()) == 1
+        assert host.spawned == 4
+
+    scaling(test)
+
+
+def test_who_waits_for_something_else_is_not_spawned_for() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        await registry.wait_for(lambda table: len(table) == 1)
+        with pytest.raises(AcquireTimeout):
+            async with registry.acquire(Criteria(region="moon"), timeout=30):
+                raise AssertionError
+        assert host.spawned == 1
+
+    scaling(test)
+
+
+def test_room_is_kept_free_before_anybody_waits() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        await registry.wait_for(lambda table: len(table) == 2)
+        async with registry.acquire():
+            await trio.sleep(10)
+            assert registry.capacity().total.free == 2
+
+    scaling(test, ScalingPolicy(max_instances=4, min_free=2))
+
+
+def test_one_that_went_is_replaced() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        await registry.wait_for(lambda table: len(table) == 1)
+        registry.unregister("pi-1", "it died")
+        await registry.wait_for(lambda table: "pi-2" in table)
+        registry.enter(moved("pi-2", InstanceState.BACKING_OFF))
+        await registry.wait_for(lambda table: "pi-3" in table)
+
+    scaling(test)
+
+
+def test_spawns_that_fail_are_not_repeated_for_ever() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        tried = 0
+        host.failing = True
+
+        async with registry.subscribe(match=lambda event: type(event).__name__ == "DiscoveryFailed") as feed:
+            with trio.move_on_after(30):  # at 1, 3 and 14 s: the breaker is open for 10 s, then for 20 s
+                async for _ in feed:
+                    tried += 1
+        assert tried - 1 == 3
+        assert "no such model" in (registry.snapshot().discoveries["auto-spawn"].error or "")
+        host.failing = False
+        async with registry.acquire(timeout=30):
+            pass
+        assert registry.snapshot().discoveries["auto-spawn"].error is None
+
+    scaling(test)
+
+
+# --- a reserve -----------------------------------------------------------------------------------------
+
+
+def reserving(
+    test: Callable[[Registry, Host, WarmPool], Awaitable[None]], *, size: int = 2, max_instances: int | None = None
+) -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, selectable=False)
+            pool = WarmPool(registry, host.spawn, host.stop, size=size, max_instances=max_instances)
+            async with registry.discover(pool):
+                await pool.wait_full()
+                await test(registry, host, pool)
+            assert registry.all() == (), "what it spawned ends with it"
+
+    run(main)
+
+
+def test_there_is_always_one_and_each_comes_back_clean() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        for _ in range(20):
+            began = trio.current_time()
+            async with pool.acquire() as lease:
+                assert trio.current_time() == began
+                assert registry.get(lease.instance_id).in_use == 1
+                assert pool.ready <= 1
+            await pool.wait_full()
+        assert host.spawned == 2
+
+    reserving(test)
+
+
+def test_with_room_for_more_the_reserve_is_filled_while_one_is_out() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        async with pool.acquire():
+            await pool.wait_full()
+            assert len(registry.all()) == 3
+        await trio.sleep(10)
+        assert (len(registry.all()), pool.ready) == (2, 2), "one too many is ended"
+
+    reserving(test, max_instances=3)
+
+
+def test_who_finds_it_empty_waits_in_order_or_not_for_too_long() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        served: list[int] = []
+
+        async def want(number: int) -> None:
+            async with pool.acquire():
+                served.append(number)
+
+        async with trio.open_nursery() as nursery:
+            async with pool.acquire():
+                with pytest.raises(AcquireTimeout):
+                    async with pool.acquire(timeout=2):
+                        raise AssertionError
+                for number in range(4):
+                    nursery.start_soon(want, number)
+                    await wait_all_tasks_blocked()
+        assert served == [0, 1, 2, 3]
+
+    reserving(test, size=1)
+
+
+def test_one_that_died_in_the_reserve_is_replaced_and_not_handed_out() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        registry.enter(moved("pi-1", InstanceState.BACKING_OFF, "it died"))
+        async with pool.acquire() as one:
+            assert one.instance_id == "pi-2"
+        await trio.sleep(10)
+        assert pool.ready == 2
+        assert "pi-1" not in registry.instances
+
+    reserving(test)
+
+
+def test_one_that_dies_while_it_is_out_is_told_and_replaced() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        with pytest.raises(LeaseLost):
+            async with pool.acquire() as lease:
+                registry.enter(moved(lease.instance_id, InstanceState.STOPPED, "it died"))
+                await trio.sleep_forever()
+        await pool.wait_full()
+        assert host.spawned == 3
+
+    reserving(test)
+
+
+def test_one_whose_settings_were_changed_is_ended_and_not_handed_out_again() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].state["thinkingLevel"] = "high"
+        await trio.sleep(10)
+        assert (pool.ready, host.spawned) == (2, 3)
+        assert lease.instance_id not in registry.instances
+
+    reserving(test)
+
+
+def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        host.failing = True
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].delay = 5.0  # which is how long it takes to clean it
+        await wait_all_tasks_blocked()
+        (other,) = set(registry.instances) - {lease.instance_id}
+        registry.unregister(other, "it died")
+        await trio.sleep(1.5)
+        assert registry.snapshot().discoveries["warm-pool"].error == "no such model"
+        host.failing = False
+        await pool.wait_full()
+        assert set(registry.instances) == {lease.instance_id, "pi-3"}
+
+    reserving(test)
+
+
+def test_a_reserve_must_have_a_size() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry)
+            for size, most in [(0, None), (3, 2)]:
+                with pytest.raises(ValueError, match="size"):
+                    WarmPool(registry, host.spawn, host.stop, size=size, max_instances=most)
+
+    run(main)

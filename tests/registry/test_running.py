@@ -1,0 +1,105 @@
+"""A prompt on whichever instance will do; somewhere else where nothing was started."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+import trio
+
+from pi_trio import PiClient
+from pi_trio.errors import CommandFailed, ConnectionClosed, NoMatchingInstance
+from pi_trio.lifecycle import HealthPolicy
+from pi_trio.registry import Criteria, RoundRobin, Sticky, Watch
+from tests.concurrency.virtual import run
+from tests.registry.members import Remote, found, open_registry
+
+RARELY = Watch(health=HealthPolicy(period=1000.0))
+
+
+def test_it_runs_and_gives_the_instance_back() -> None:
+    async def main() -> None:
+        remote = Remote()
+        async with open_registry() as registry:
+            registry.register(found("a"), open_client=remote.open)
+            assert (await registry.run("hello")).text == "re: hello"
+            assert registry.get("a").in_use == 0
+            assert registry.statistics().leases_taken == 1
+
+    run(main)
+
+
+def test_one_that_cannot_be_reached_or_refuses_is_passed_over() -> None:
+    async def main() -> None:
+        away, without_key, good = Remote(answers=False), Remote(refuses=True), Remote()
+        async with open_registry() as registry:
+            for name, remote in [("a", away), ("b", without_key), ("c", good)]:
+                registry.register(found(name), open_client=remote.open)
+            assert (await registry.run("hello")).text == "re: hello"
+            assert good.prompts == ["hello"]
+            assert registry.get("a").breaker.failures == 2, "the registry itself had asked it, too"
+            assert [entry.in_use for entry in registry.all()] == [0, 0, 0]
+
+    run(main)
+
+
+def test_one_that_cannot_be_reached_is_left_alone_after_a_while() -> None:
+    async def main() -> None:
+        async with open_registry(watch=RARELY) as registry:
+            opened = -1  # the first is the registry itself, which wants to know how it is
+
+            def away() -> AbstractAsyncContextManager[PiClient]:
+                nonlocal opened
+                opened += 1
+                return Remote(answers=False).open()
+
+            registry.register(found("a"), open_client=away)
+            registry.register(found("b"), open_client=Remote().open)
+            await trio.sleep(1)
+            registry.report_success("a")
+            for _ in range(6):
+                assert (await registry.run("hello", strategy=RoundRobin())).text == "re: hello"
+            assert str(registry.get("a").breaker.state) == "open"
+            assert opened == 3
+
+    run(main)
+
+
+def test_when_nobody_is_left_the_last_refusal_is_what_comes_out() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            remotes = {name: Remote(refuses=True) for name in "ab"}
+            for name, remote in remotes.items():
+                registry.register(found(name), open_client=remote.open)
+            with pytest.raises(CommandFailed, match="no key"):
+                await registry.run("hello", strategy=Sticky("k"), attempts=5)
+            assert [remote.refused for remote in remotes.values()] == [1, 1], "each is tried once"
+            registry.unregister("b")
+            with pytest.raises(CommandFailed, match="no key"):
+                await registry.run("hello", attempts=1)
+            with pytest.raises(NoMatchingInstance):
+                await registry.run("hello", Criteria(provider="q"))
+            with pytest.raises(ValueError, match="attempts"):
+                await registry.run("hello", attempts=0)
+
+    run(main)
+
+
+def test_what_was_started_is_not_started_again() -> None:
+    async def main() -> None:
+        class Dies(Remote):
+            def _answer_one(self, transport: object, record: dict[str, object]) -> None:
+                if record["type"] == "prompt":
+                    self.prompts.append(str(record["message"]))
+                    raise ConnectionClosed("it died in the middle")
+
+        dying, good = Dies(), Remote()
+        async with open_registry() as registry:
+            registry.register(found("a"), open_client=dying.open)
+            registry.register(found("b"), open_client=good.open)
+            with pytest.raises(ConnectionClosed, match="in the middle"):
+                await registry.run("hello")
+            assert (dying.prompts, good.prompts) == (["hello"], [])
+            assert [entry.in_use for entry in registry.all()] == [0, 0]
+
+    run(main)
