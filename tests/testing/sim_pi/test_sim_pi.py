@@ -134,7 +134,7 @@ def test_a_line_that_is_no_json_is_complained_of() -> None:
         async with open_world(programs={"/pi": SimPi()}) as world:
             tree = await _start(world)
             tree.stdin.write_nowait(b"nonsense\n")
-            record = orjson.loads(await tree.stdout.receive_some())
+            record = orjson.loads(await tree.stdout.receive_some() or b"")
             assert (record["command"], record["success"]) == ("parse", False)
             assert "id" not in record
             await _end(tree)
@@ -162,7 +162,7 @@ def test_a_full_stdout_holds_up_a_run() -> None:
             tree.stdin.write_nowait(b'{"id":"2","type":"prompt","message":"go"}\n')
             await trio.sleep(1000)
             received = 0
-            while b"agent_settled" not in (data := await tree.stdout.receive_some()):
+            while b"agent_settled" not in (data := await tree.stdout.receive_some() or b""):
                 received += len(data)
             assert received > 1_000_000
             await _end(tree)
