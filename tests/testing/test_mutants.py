@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pi_trio.testing.invariants import INVARIANTS
 from tests.testing.mutants.catalogue import MUTANTS
 from tests.testing.mutants.mutant import Mutant, StaleMutant
 
@@ -28,21 +29,17 @@ _AT_MOST_SECONDS = 900
 @pytest.fixture(scope="module")
 def verdicts(request: pytest.FixtureRequest) -> dict[str, dict[str, object]]:
     """What became of the mutants whose tests are run, by their names."""
-    wanted = [name for name in map(_mutant_of, request.session.items) if name is not None]
+    wanted = [
+        str(item.callspec.params["mutant"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_a_mutant_is_caught"
+    ]
     command = [sys.executable, "-m", "tests.testing.mutants", "--json", *wanted]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_AT_MOST_SECONDS, check=False
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {verdict["mutant"]: verdict for verdict in found}
-
-
-def _mutant_of(item: pytest.Item) -> str | None:
-    if not isinstance(item, pytest.Function) or item.originalname != "test_a_mutant_is_caught":
-        return None
-    mutant = item.callspec.params["mutant"]
-    assert isinstance(mutant, Mutant)
-    return mutant.name
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
@@ -69,5 +66,10 @@ def test_what_is_not_there_any_more_makes_a_mutant_stale() -> None:
 
 
 def test_the_document_lists_them_all() -> None:
-    listed = re.findall(r"^\| `([a-z0-9-]+)` \|.*$", DOCUMENT.read_text(), re.MULTILINE)
-    assert listed == [mutant.name for mutant in MUTANTS]
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \| `([a-z.]+)` \| (.*?) \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert listed == [(mutant.name, mutant.module, mutant.bug) for mutant in MUTANTS]
+
+
+def test_the_document_lists_every_promise() -> None:
+    listed = re.findall(r"^\| `([a-z_]+)` \| (.*?) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    assert listed == [(each.name, " ".join(each.statement.split())) for each in INVARIANTS.values()]

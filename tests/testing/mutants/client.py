@@ -42,15 +42,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "timeout-counted-anew",
-        "a request's time-out begins when there is a Pi, not when it was asked for",
-        (
-            "                seconds = max(0.0, seconds - (trio.current_time() - started))\n",
-            "                seconds = max(0.0, seconds)\n",
-        ),
-    ),
-    _of(
-        _HERE,
         "run-outlives-its-process",
         "a run does not end with its Pi, and waits for the next one's events",
         ("        for subscription in tuple(self._run_subscriptions):\n            subscription.end(why)\n", ""),
@@ -88,36 +79,11 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "responses-without-id-lost",
-        "a response to nobody is dropped, not shown",
-        ('if kind == "response" and record.get("id") is not None:', 'if kind == "response":'),
-    ),
-    _of(
-        _HERE,
         "malformed-records-lost",
         "what is no record is dropped, not shown",
         (
             "            elif type(item) is bytes and not item.strip():\n",
             "            elif type(record) is not dict:\n",
-        ),
-    ),
-    _of(
-        _HERE,
-        "failure-taken-for-success",
-        "what Pi refuses counts as done",
-        ('    if response.get("success") is not True:\n', '    if response.get("success") is None:\n'),
-    ),
-    _of(
-        _REQUESTS,
-        "matched-by-command",
-        "a response goes to whoever asked first for the same thing",
-        (
-            "        pending = self._pending.pop(id_, None) if type(id_) is str else None\n",
-            (
-                "        pending = next((p for p in self._pending.values() if p.command == record.get('command')), None)\n"
-                "        if pending is not None:\n"
-                "            del self._pending[pending.id]\n"
-            ),
         ),
     ),
     _of(

@@ -87,12 +87,6 @@ MUTANTS = (
     ),
     _of(
         _RESTART,
-        "backoff-linear",
-        "the delay grows by its base, and does not double",
-        ("self.base * 2.0 ** min(in_a_row, 1000)", "self.base * (in_a_row + 1)"),
-    ),
-    _of(
-        _RESTART,
         "jitter-out-of-range",
         "the delay is spread by twice the jitter, and to one side",
         ("self.jitter * (2 * random - 1)", "self.jitter * 2 * random"),

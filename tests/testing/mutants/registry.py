@@ -18,12 +18,6 @@ MUTANTS = (
     ),
     _of(
         _BROADCAST,
-        "newest-lost",
-        "a subscriber that falls behind loses the newest, not the oldest",
-        ("                buffer.popleft()\n", "                buffer.pop()\n"),
-    ),
-    _of(
-        _BROADCAST,
         "end-drops-the-buffer",
         "what a subscriber has not read when the end comes is lost",
         (
@@ -84,12 +78,6 @@ MUTANTS = (
         "number-left-out",
         "events are not numbered one by one",
         ("            self._seq += 1\n", "            self._seq += 1 + (self._seq % 7 == 6)\n"),
-    ),
-    _of(
-        _HERE,
-        "feed-never-ends",
-        "subscribers do not hear that the runtime is over",
-        ("        self._broadcast.close()\n", ""),
     ),
     _of(
         _TABLE,

@@ -45,15 +45,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "budget-of-the-child",
-        "the child's own budget counts, and not the tree's",
-        (
-            "policy = attrs.evolve(supervisor.spec.restart, intensity=self.intensity, period=self.period)",
-            "policy = supervisor.spec.restart",
-        ),
-    ),
-    _of(
-        _HERE,
         "no-turns",
         "children that fell together do not wait for each other as they rise",
         ("        if self.strategy is Strategy.ONE_FOR_ONE:\n            return True\n", "        return True\n"),
