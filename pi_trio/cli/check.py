@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,9 +85,13 @@ async def replay_command(path: Path) -> int:
 
 async def _aside(work: Callable[[], T]) -> T:
     """Do it in another thread: a Ctrl-C is for this program then, not for a simulated one."""
-    # What simulated instances complain of is what they are there for.
-    logging.getLogger("pi_trio").setLevel(logging.CRITICAL + 1)
-    return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+    from ..testing.lifecycles import quiet
+
+    def quietly() -> T:
+        with quiet():
+            return work()
+
+    return await trio.to_thread.run_sync(quietly, abandon_on_cancel=True)
 
 
 @contextmanager

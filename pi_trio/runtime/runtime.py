@@ -183,7 +183,8 @@ class Runtime:
             tree.add(supervisor, instance)
         try:
             await supervisor.wait_ready()
-            await self._registry.catch_up()  # who gets the instance finds it in the registry, too
+            with trio.CancelScope(shield=True):  # who gets the instance finds it in the registry, too
+                await self._registry.catch_up()
         except BaseException:
             self._failed_starts += 1
             supervisor.request_stop(StopManner.PROMPT, "was cancelled while it started")

@@ -11,6 +11,7 @@ import attrs
 import trio
 from trio_websocket import ConnectionClosed as Closed
 from trio_websocket import WebSocketConnection, open_websocket_url
+from wsproto.utilities import LocalProtocolError
 
 from pi_trio import ConnectionClosed, EndpointConfig, Instance, InstanceSpec, PiClient
 from pi_trio.abc import ProcessCommand, ProcessHost
@@ -34,15 +35,21 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client that is written without us, but for its socket."""
     shown = [] if token is None else [bearer(token)]
-    async with open_websocket_url(
-        url + resource, subprotocols=subprotocols, extra_headers=[*shown, *headers]
-    ) as socket:
-        try:
-            yield Client(socket)
-        finally:
-            await socket.aclose()
-            # A client of trio-websocket that was hung up on leaves its stream open.
-            await trio.aclose_forcefully(socket._stream)
+    closing = False
+    try:
+        async with open_websocket_url(
+            url + resource, subprotocols=subprotocols, extra_headers=[*shown, *headers]
+        ) as socket:
+            try:
+                yield Client(socket)
+            finally:
+                closing = True
+                await socket.aclose()
+                # A client of trio-websocket that was hung up on leaves its stream open.
+                await trio.aclose_forcefully(socket._stream)
+    except LocalProtocolError:  # trio-websocket stumbles over a ping that comes while it closes
+        if not closing:
+            raise
 
 
 @attrs.define(eq=False)

@@ -93,7 +93,7 @@ def the_right_ones_fall_together(story: Story) -> Iterator[Finding]:
                 if life.spec is not None and life.spec.restart.type is RestartType.TEMPORARY:
                     yield Finding(f"{life.instance} is temporary", end)
                 elif _fell_by_itself(life, end):
-                    yield from _others(opened.event.strategy, children, place, end)
+                    yield from _others(opened.event.strategy, children, place, end, story.slack)
 
 
 def _fell_by_itself(life: Life, end: Placed[StateChanged]) -> bool:
@@ -105,30 +105,33 @@ def _fell_by_itself(life: Life, end: Placed[StateChanged]) -> bool:
     return not any(each.event.sender == "runtime" and each.index < index for each in launch.signals)
 
 
-def _others(strategy: Strategy, children: list[Life], place: int, end: Placed[StateChanged]) -> Iterator[Finding]:
+def _others(
+    strategy: Strategy, children: list[Life], place: int, end: Placed[StateChanged], slack: float
+) -> Iterator[Finding]:
     first = {Strategy.ONE_FOR_ONE: len(children), Strategy.REST_FOR_ONE: place + 1, Strategy.ONE_FOR_ALL: 0}[strategy]
     for number, other in enumerate(children):
         if number == place or other.state_at(end.index) is not _S.RUNNING:
             continue
-        ended = _ended_from_here_at(other, end)
+        ended = _ended_from_here_at(other, end, slack)
         if number >= first and not ended and not _is_doomed_at(other, end):
             yield Finding(f"{other.instance} should have gone down with {children[place].instance}", end)
         elif (
             number < first
+            and slack <= EPSILON  # else nobody knows what came of what
             and any(abs(act.event.at - end.event.at) <= EPSILON for act in ended)
             and not _has_another_cause(children, other, end)
         ):
             yield Finding(f"{other.instance} went down with {children[place].instance}", end, *ended[:1])
 
 
-def _ended_from_here_at(life: Life, end: Placed[StateChanged]) -> list[Placed[Any]]:
+def _ended_from_here_at(life: Life, end: Placed[StateChanged], slack: float) -> list[Placed[Any]]:
     """What ended the instance in that moment."""
     ends: list[Placed[Any]] = []
     for launch in life.launches:
         acts = [*launch.sent("SIGTERM"), *launch.sent("SIGKILL")]
-        if launch.root.lives_at(end.index) or (launch.exited and abs(launch.exited.event.at - end.event.at) <= EPSILON):
-            ends += [act for act in acts if act.event.at <= end.event.at + EPSILON]
-            ends += [launch.exited] if launch.exited and launch.exited.event.at <= end.event.at + EPSILON else []
+        if launch.root.lives_at(end.index) or (launch.exited and abs(launch.exited.event.at - end.event.at) <= slack):
+            ends += [act for act in acts if act.event.at <= end.event.at + slack]
+            ends += [launch.exited] if launch.exited and launch.exited.event.at <= end.event.at + slack else []
     return ends
 
 
