@@ -42,8 +42,8 @@ MUTANTS = (
         "output-not-logged",
         "what comes with the end of a record is not kept in the logs",
         (
-            "                self._on_data(data)\n",
-            "                if not data.endswith(b'}\\n'):\n                    self._on_data(data)\n",
+            "        if data:\n            self._on_data(data)\n",
+            "        if data and not data.endswith(b'}\\n'):\n            self._on_data(data)\n",
         ),
     ),
     _of(
