@@ -15,8 +15,8 @@ MUTANTS = (
         "pending-request-left",
         "requests in flight do not fail when their Pi is gone",
         (
-            "            self._open = trio.Event()\n        self._requests.fail_all(why)\n",
-            "            self._open = trio.Event()\n",
+            "(ConnectionState.AWAY)\n        self._requests.fail_all(why)\n",
+            "(ConnectionState.AWAY)\n",
         ),
     ),
     _of(
@@ -24,7 +24,7 @@ MUTANTS = (
         "waiting-request-left",
         "requests that wait for the next Pi do not fail when there will be none",
         (
-            "        self._why_closed = why\n        self._open.set()\n",
+            "        self._why_closed = why\n        self._gate.open()\n",
             "        self._why_closed = why\n",
         ),
     ),
@@ -32,7 +32,10 @@ MUTANTS = (
         _HERE,
         "waits-for-a-pi-that-never-comes",
         "a request to an instance that is over waits for the next Pi",
-        ("        if self._why_closed is None and self._open.is_set():", "        if self._open.is_set():"),
+        (
+            "        if self._why_closed is None:\n            self._gate.shut()\n",
+            "        self._gate.shut()\n        if self._why_closed is None:\n",
+        ),
     ),
     _of(
         _HERE,
@@ -90,7 +93,7 @@ MUTANTS = (
         _REQUESTS,
         "ids-used-again",
         "the id of a request is that of one before it",
-        ('        id_ = f"r{self._last_id}"\n', '        id_ = f"r{self._last_id % 3}"\n'),
+        ('        return f"r{self._last_id}"\n', '        return f"r{self._last_id % 3}"\n'),
     ),
     _of(
         _REQUESTS,

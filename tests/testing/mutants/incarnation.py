@@ -46,10 +46,10 @@ MUTANTS = (
     _of(
         _HERE,
         "stderr-tail-taken-early",
-        "the end of stderr is kept before all of it was read",
+        "the end of stderr is kept when the process begins, not when all of it was read",
         (
-            "            asked = self._asked  #",
-            "            tail = self._tail.get()\n            asked = self._asked  #",
+            "            status = await self._until_exit(tree, transport)\n",
+            "            tail = self._tail.get()\n            status = await self._until_exit(tree, transport)\n",
         ),
         ("            tail = self._output.redactor(self._tail.get())\n", ""),
     ),

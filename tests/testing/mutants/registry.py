@@ -7,7 +7,7 @@ from .mutant import Mutant
 __all__ = ["MUTANTS"]
 
 _of = Mutant.of
-_BROADCAST, _HERE, _TABLE = "concurrency.broadcast", "registry.registry", "registry.table"
+_BROADCAST, _FEED, _LEDGER, _TABLE = "concurrency.broadcast", "registry.feed", "registry.ledger", "registry.table"
 
 MUTANTS = (
     _of(
@@ -39,42 +39,44 @@ MUTANTS = (
         "lagged-told-twice",
         "a subscriber is told twice what it missed",
         (
-            "            lagged, self._missed = Lagged(self._missed), 0\n",
-            "            lagged, self._missed = Lagged(self._missed), self._missed // 2\n",
+            "        self._missed = 0\n        batch += self._buffer\n",
+            "        self._missed //= 2\n        batch += self._buffer\n",
         ),
     ),
     _of(
-        _HERE,
+        _FEED,
         "lagged-miscounted",
         "what is skipped for a new snapshot is not counted",
-        ("return Lagged(item.missed + skipped)", "return Lagged(item.missed)"),
+        ("Lagged(batch[0].missed + len(batch) - 1)", "Lagged(batch[0].missed)"),
     ),
     _of(
-        _HERE,
+        _FEED,
         "events-behind-a-newer-snapshot",
         "events that a new snapshot has already come behind it",
-        ("                skipped = self._subscription.clear()\n", "                skipped = 0\n"),
-    ),
-    _of(
-        _HERE,
-        "no-snapshot-after-a-loss",
-        "a subscriber that lost events gets no new snapshot",
-        ("                self._pending = self._registry.snapshot()\n", ""),
-    ),
-    _of(
-        _HERE,
-        "stale-snapshot",
-        "a snapshot is of the moment before its number",
+        ("Lagged(batch[0].missed + len(batch) - 1)", "Lagged(batch[0].missed)"),
         (
-            "            self._table = fold(self._table, event)\n            self._seq += 1\n",
-            (
-                "            before, self._seq = self._table, self._seq + 1\n            await trio.lowlevel.checkpoint()\n"
-                "            self._table = fold(before, event)\n"
-            ),
+            "                self._ready.append(self._take_snapshot())\n",
+            "                self._ready.extend((self._take_snapshot(), *batch[1:]))\n",
         ),
     ),
     _of(
-        _HERE,
+        _FEED,
+        "no-snapshot-after-a-loss",
+        "a subscriber that lost events gets no new snapshot",
+        ("                self._ready.append(self._take_snapshot())\n", ""),
+    ),
+    _of(
+        _LEDGER,
+        "stale-snapshot",
+        "a snapshot has the number of now, and the table of the snapshot before",
+        ("        self._snapshot = None\n", ""),
+        (
+            "        return self._snapshot\n",
+            "        return Snapshot(self._seq, self._snapshot.instances, self._snapshot.discoveries)\n",
+        ),
+    ),
+    _of(
+        _LEDGER,
         "number-left-out",
         "events are not numbered one by one",
         ("            self._seq += 1\n", "            self._seq += 1 + (self._seq % 7 == 6)\n"),
@@ -83,21 +85,21 @@ MUTANTS = (
         _TABLE,
         "restart-still-due",
         "an instance that was started again is shown with a restart to come",
-        ("            restart_at=None,\n", ""),
+        ("        restart_at=None,\n", ""),
     ),
     _of(
         _TABLE,
         "pid-of-the-dead",
         "an instance whose process is gone is shown with its pid",
         (
-            "entry = attrs.evolve(entry, pid=None, exit_status=event.status)",
-            "entry = attrs.evolve(entry, exit_status=event.status)",
+            "Exited: lambda entry, event: _but(entry, pid=None, exit_status=event.status)",
+            "Exited: lambda entry, event: _but(entry, exit_status=event.status)",
         ),
     ),
     _of(
         _TABLE,
         "incarnation-not-counted",
         "an instance is shown with its first incarnation for ever",
-        ("            incarnation=event.incarnation,\n", "            incarnation=min(1, event.incarnation),\n"),
+        ("        incarnation=event.incarnation,\n", "        incarnation=min(1, event.incarnation),\n"),
     ),
 )

@@ -66,7 +66,7 @@ MUTANTS = (
         _HERE,
         "spawned-while-closing",
         "something can still be spawned while the runtime is being closed",
-        ("        if self._service.closing:\n", "        if self._service.closing is None:\n"),
+        ("        if self.closing:\n", "        if self.closing is None:\n"),
     ),
     _of(
         "concurrency.service",

@@ -112,7 +112,7 @@ MUTANTS = (
         _HERE,
         "session-lost",
         "a restarted Pi does not continue the session of the one before",
-        ("spec = self.spec if session is None else self.spec.continued(session)", "spec = self.spec"),
+        ("spec = self.spec if last is None else self.spec.continued(last)", "spec = self.spec"),
     ),
     _of(
         _HERE,

@@ -22,8 +22,8 @@ MUTANTS = (
     _of(
         _PIPES,
         "two-writers",
-        "a record is written while half of another is still queued",
-        ("        collect = self._queue or (", "        collect = bool("),
+        "a record gets in front of the half of another that is still queued",
+        ("        self._queue += record[written:]\n", "        self._queue[:0] = record[written:]\n"),
     ),
     _of(
         _PIPES,
@@ -42,8 +42,8 @@ MUTANTS = (
         "output-not-logged",
         "what comes with the end of a record is not kept in the logs",
         (
-            "                self._on_data(data)\n",
-            "                if not data.endswith(b'}\\n'):\n                    self._on_data(data)\n",
+            "        if data:\n            self._on_data(data)\n",
+            "        if data and not data.endswith(b'}\\n'):\n            self._on_data(data)\n",
         ),
     ),
     _of(
