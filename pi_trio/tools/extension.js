@@ -8,7 +8,7 @@
 //   session}. It is answered with {version, tools} as soon as there is another list than that version, and then asks again.
 // - "pi-trio:call" is one call: {key, id, tool, arguments}, answered with {update} or, in the end, with
 //   {content, details} or {error}. Behind an update it asks again, with {key} alone.
-// - the status "pi-trio:abort" says that Pi aborted the call with that key. No answer is expected: the call
+// - the status "pi-trio:abort" says that Pi aborted the calls with these keys. No answer is expected: each call
 //   itself is answered when the Python function has unwound.
 // - the status "pi-trio:over" says that Pi has taken what came of the call with that key.
 
@@ -21,6 +21,7 @@ export default function (pi) {
 	const stale = new AbortController(); // this instance of the extension: another session gets another
 	const ours = new Set(); // the names of the tools that are on offer
 	let offered; // settled when the first list is in
+	let aborted = []; // keys of calls that Pi is aborting right now
 
 	pi.on("session_start", (_event, ctx) => {
 		// Not to be waited for: Pi reads its stdin only when every handler has returned.
@@ -68,19 +69,29 @@ export default function (pi) {
 		return refused;
 	}
 
+	// What is aborted together is told together: the end of one call must not be the turn of another that is aborted, too.
+	function tellAborted(ui, key) {
+		aborted.push(key);
+		if (aborted.length > 1) return;
+		queueMicrotask(() => {
+			ui.setStatus("pi-trio:abort", aborted.join(" "));
+			aborted = [];
+		});
+	}
+
 	async function execute(tool, id, args, signal, onUpdate, ctx) {
+		if (signal?.aborted) throw new Error(`${tool} was cancelled: Pi aborted it`);
 		const { ui } = ctx; // ctx itself is of no use any more when the session is replaced meanwhile
 		const key = randomUUID();
 		const ended = new AbortController();
 		const gaveUp = new Promise((_, reject) => {
 			const abort = () => {
-				ui.setStatus("pi-trio:abort", key);
+				tellAborted(ui, key);
 				const late = new Error(`${tool} was aborted, but has not ended yet`);
 				const timer = setTimeout(() => reject(late), UNWIND_MS);
 				ended.signal.addEventListener("abort", () => clearTimeout(timer));
 			};
-			if (signal?.aborted) abort();
-			else signal?.addEventListener("abort", abort, { once: true, signal: ended.signal });
+			signal?.addEventListener("abort", abort, { once: true, signal: ended.signal });
 		});
 		try {
 			let ask = { key, id, tool, arguments: args };

@@ -205,7 +205,8 @@ class ToolHost:
 
     def _take_note(self, note: SetStatus) -> None:
         act = self._calls.aborted if note.status_key == "pi-trio:abort" else self._calls.taken
-        act(note.status_text or "")
+        for key in (note.status_text or "").split():
+            act(key)
 
     def _take_dialog(self, dialog: Input) -> None:
         payload = decode_line((dialog.placeholder or "").encode("utf-8", "surrogatepass"))

@@ -250,6 +250,27 @@ def test_a_call_has_one_answer_whatever_happens_to_it() -> None:
     virtually(main)
 
 
+def test_of_calls_that_are_aborted_together_none_gets_the_turn_of_another() -> None:
+    runs: list[int] = []
+
+    @tool
+    async def dwell(number: int) -> None:
+        """Dwell for ever."""
+        runs.append(number)
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with serving(dwell, max_concurrent=1) as (_, pi):
+            aborted = [pi.call("dwell", key=str(number), number=number) for number in range(3)]
+            await trio.testing.wait_all_tasks_blocked()
+            pi.note("pi-trio:abort", "0 1 2")
+            for each in aborted:
+                assert error(await pi.answer(each)) == "dwell was cancelled: Pi aborted it"
+        assert len(runs) == 1
+
+    virtually(main)
+
+
 WHOSE: ContextVar[str] = ContextVar("WHOSE", default="the host's")
 
 
