@@ -285,7 +285,7 @@ ASKS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.lists(ASKS, min_size=1, max_size=5), min_size=1, max_size=4), st.integers(0, 2**32))
 def test_every_request_ends_once_and_every_event_arrives(tasks: list[list[Ask]], seed: int) -> None:
     total = sum(map(len, tasks))

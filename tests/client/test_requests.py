@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 import trio._core._run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
@@ -422,7 +422,6 @@ steps = st.tuples(
 )
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(steps, max_size=30), st.integers(0, 2**32))
 def test_every_request_has_one_outcome(plan: list[tuple[str, int]], seed: int) -> None:
     # Under Hypothesis, Trio would take the same turn in every example: draw the interleaving, too.

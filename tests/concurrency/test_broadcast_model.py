@@ -10,16 +10,13 @@ import attrs
 import pytest
 import trio
 import trio._core._run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.concurrency import Broadcast, Lagged, Subscription, WhenFull
 from tests.concurrency.virtual import is_stuck, run
 
 WAIT, LAG = WhenFull.WAIT, WhenFull.LAG
-
-
-properties = settings(deadline=None, derandomize=True)
 
 
 @attrs.define
@@ -71,7 +68,6 @@ model_steps = st.lists(
 )
 
 
-@properties
 @given(model_steps)
 def test_any_steps_do_what_the_model_does(steps: list[tuple[str, Any, Any]]) -> None:
     run(lambda: follow(steps))
@@ -148,7 +144,6 @@ readers = st.builds(
 )
 
 
-@properties
 @given(
     st.lists(readers, min_size=1, max_size=4),
     st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0.0, 0.25, 1.0])), max_size=12),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.lifecycle import TERMINAL, TRANSITIONS, IllegalTransition, InstanceState, advance
@@ -68,7 +68,6 @@ def test_advance_takes_the_steps_of_the_table_and_no_other(current: InstanceStat
             advance(current, to)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(S), max_size=30))
 def test_a_life_of_allowed_steps_ends_once(wanted: list[InstanceState]) -> None:
     state, path = S.STARTING, [S.STARTING]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.lifecycle import KILL_TIMEOUT, StopManner, StopPatience, StopStep, next_step
@@ -60,7 +60,6 @@ def test_a_harsher_manner_is_never_behind(gentle: StopManner, harsh: StopManner,
         assert sooner >= later
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(StopManner), min_size=1, max_size=6))
 def test_however_a_stop_is_asked_for_it_ends_with_kill(manners: list[StopManner]) -> None:
     steps = whole_stop(manners)

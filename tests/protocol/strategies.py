@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 __all__ = ["json_objects", "json_values", "pieces", "properties"]
 
-properties = settings(deadline=None, derandomize=True, max_examples=60)
+properties = settings(max_examples=60)
 """The same examples in every run, and no limit on the time of one: the machine may be busy."""
 
 

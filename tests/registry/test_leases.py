@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 import trio._core._run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
@@ -352,7 +352,6 @@ troubles = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(calls, troubles, st.integers(1, 3), st.integers(0, 2**32))
 def test_whatever_happens_nothing_is_leased_twice_and_all_comes_back(
     plan: list[tuple[float, float, Any, float]], trouble: list[tuple[float, str, str]], room: int, seed: int

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 import trio._core._run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
@@ -228,7 +228,6 @@ plans = st.lists(
 )
 
 
-@settings(deadline=None, derandomize=True)
 @given(plans, st.integers(0, 2**32))
 def test_snapshot_plus_events_is_always_the_table(plan: list[tuple[str, Any]], seed: int) -> None:
     # Under Hypothesis, Trio would take the same turn in every example: draw the interleaving, too.
@@ -260,7 +259,6 @@ def test_snapshot_plus_events_is_always_the_table(plan: list[tuple[str, Any]], s
     run(main)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(registry_events, max_size=30))
 def test_replaying_the_log_gives_the_table(events: list[RegistryEvent]) -> None:
     async def main() -> None:

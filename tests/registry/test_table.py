@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.abc import ExitStatus
@@ -80,7 +80,6 @@ def test_entries_cannot_be_changed() -> None:
         table["a"].pid = 1  # type: ignore[misc]
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(instance_events), instance_events)
 def test_folding_is_pure(events: list[InstanceEvent], event: InstanceEvent) -> None:
     table = fold_all(events)
@@ -95,7 +94,6 @@ def test_folding_is_pure(events: list[InstanceEvent], event: InstanceEvent) -> N
     assert all(once[name] is table[name] for name in table if name != event.instance_id), "the others are untouched"
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(instance_events))
 def test_instances_do_not_influence_each_other(events: list[InstanceEvent]) -> None:
     together = fold_all(events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.registry import Entry
@@ -33,7 +33,6 @@ def test_a_key_has_a_permutation_of_its_own_that_reads_both_ways(key: str, slots
     assert [order.slot(place) for place in order.places(slots)] == slots
 
 
-@settings(deadline=None)
 @given(names, st.integers(0, 10**6))
 def test_who_comes_takes_only_what_prefers_it_and_who_goes_gives_only_its_own(ids: set[str], number: int) -> None:
     view, newcomer = standing(*ids), f"new-{number}"
@@ -45,7 +44,6 @@ def test_who_comes_takes_only_what_prefers_it_and_who_goes_gives_only_its_own(id
     assert {key: first(view, key) for key in KEYS} == before
 
 
-@settings(deadline=None)
 @given(names)
 def test_the_order_of_preference_is_what_is_left_when_the_first_ones_go(ids: set[str]) -> None:
     view = standing(*ids)

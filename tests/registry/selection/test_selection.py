@@ -6,7 +6,7 @@ from collections import Counter
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_trio.abc import Profile
@@ -89,7 +89,6 @@ def fitting(table: dict[str, Entry], wanted: Criteria) -> list[str]:
 # --- any table, any criteria, any strategy -------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(entries(), st.lists(st.tuples(criteria_of_any_kind, strategies_of_any_kind, entries()), max_size=6))
 def test_it_selects_among_those_that_match_whatever_has_changed(
     table: dict[str, Entry], steps: list[tuple[Criteria, Strategy, dict[str, Entry]]]
