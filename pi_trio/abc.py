@@ -118,6 +118,14 @@ class ReceivePipe(ABC):
             trio.ClosedResourceError: this end was closed.
         """
 
+    def read_nowait(self) -> bytes:
+        """Bytes that are here already, if that can be told without waiting; or ``b""``, which says nothing of the end.
+
+        Raises:
+            trio.ClosedResourceError: this end was closed.
+        """
+        return b""
+
     @abstractmethod
     def interrupt(self) -> None:
         """Let a :meth:`receive_some` that is waiting return ``None``; if none is, nothing happens. Never blocks."""
@@ -223,6 +231,10 @@ class RecordTransport(ABC):
     @abstractmethod
     def interrupt(self) -> None:
         """Let a :meth:`receive` that is waiting return nothing; if none is, nothing happens. Never blocks."""
+
+    def receive_nowait(self) -> Sequence[Any]:
+        """What :meth:`receive` would return at once, if that can be told; or nothing, which says nothing of the end."""
+        return ()
 
     def settle(self) -> None:  # noqa: B027  # most have put nothing off
         """Do what was put off so that somebody got what :meth:`receive` returned a little sooner. Never blocks."""

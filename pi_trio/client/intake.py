@@ -49,6 +49,7 @@ class Intake:
     async def run(self) -> None:
         """Own the connection until it ends. May be cancelled, and called again."""
         self._owned = True
+        answered = False
         try:
             while True:
                 self._transport.settle()
@@ -56,7 +57,9 @@ class Intake:
                     await self._park()
                     self._transport.settle()
                 self.free = False
-                answered = self._route(await self._transport.receive())
+                # Behind a response there was a checkpoint, and where many are under way there is the next one by now.
+                items = self._transport.receive_nowait() if answered else ()
+                answered = self._route(items or await self._transport.receive())
                 self.free = True
                 if answered:
                     await trio.lowlevel.checkpoint()

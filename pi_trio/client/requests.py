@@ -19,6 +19,10 @@ Outcome: TypeAlias = Callable[[Record | None, Exception | None], None]
 """Is told how a request ended: one of the two is not ``None``."""
 
 
+# While there are no more than these, a request reads for itself. Of many, most are answered while another one waits.
+_FEW = 4
+
+
 class PendingRequest:
     """A request on its way. One task waits for it, once."""
 
@@ -73,7 +77,7 @@ class PendingRequest:
         if self.done:
             await trio.lowlevel.checkpoint()
         while not self.done:
-            if intake is not None and intake.free:
+            if intake is not None and intake.free and len(self._table) <= _FEW:
                 try:
                     await intake.read_for(self)
                 except BaseException:

@@ -78,6 +78,13 @@ class FdReceivePipe(_Fd, ReceivePipe):
             except BlockingIOError:
                 continue
 
+    def read_nowait(self) -> bytes:
+        """See :meth:`pi_trio.abc.ReceivePipe.read_nowait`."""
+        try:
+            return os.read(self._open_fd(), _READ_BYTES)
+        except BlockingIOError:
+            return b""
+
     def interrupt(self) -> None:
         """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""
         # Trio's way to wake whoever waits for a descriptor. A cancel scope for each wait would do as well, and
