@@ -88,6 +88,7 @@ from .registry import (
     Sticky,
     WarmPool,
     Watch,
+    open_registry,
 )
 from .runtime import Runtime, RuntimeStatistics, current_runtime, open_runtime, run
 from .supervisor import ChildSpec, Instance, InstanceStatus, LogGap, LogLine, Strategy, SupervisionTree
@@ -196,6 +197,7 @@ __all__ = [
     "connect_client",
     "current_runtime",
     "open_client",
+    "open_registry",
     "open_runtime",
     "run",
     "tool",

@@ -20,6 +20,7 @@ from .selection import (
     Sticky,
     Strategy,
 )
+from .standalone import open_registry
 from .table import DiscoveryEntry, Entry, fold
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     "find_discoveries",
     "fold",
     "load_discovery",
+    "open_registry",
     "report_capacity",
 ]

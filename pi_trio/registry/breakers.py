@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import InstanceNotFound
 from ..lifecycle import (
     Breaker,
     BreakerChanged,
@@ -66,6 +67,8 @@ class Breakers:
         self._enter(instance_id, probing)
         try:
             report = await self._registry.check_health(instance_id)
+        except InstanceNotFound:
+            return  # its end is on its way into the table
         except BaseException:
             entry = self._registry.instances.get(instance_id)
             if entry is not None and entry.breaker == probing:

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from ..abc import Discovery, Found
-from ..client import PiClient, Reply
+from ..client import PiClient, RemoteOptions, Reply
 from ..concurrency import open_service_nursery
 from ..lifecycle import (
     BreakerPolicy,
@@ -57,18 +57,19 @@ class RegistryStatistics:
 class Registry(Membership):
     """Folds the events of all instances, selects among them, and leases them out.
 
-    ``open_client`` opens a client to an instance that is not supervised here, from its entry; without it, each such
-    instance has to be registered with a function of its own.
+    A client to an instance that is not supervised here is opened at its URL, with ``remote`` as its options and what its
+    :class:`Found` says of a token. ``open_client`` does it otherwise: it is given the instance's entry.
     """
 
     def __init__(
         self,
         *,
         open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None = None,
+        remote: RemoteOptions | None = None,
         watch: Watch | None = None,
         breaker: BreakerPolicy | None = None,
     ) -> None:
-        super().__init__(open_client)
+        super().__init__(open_client, remote)
         self._breaker_policy = BreakerPolicy() if breaker is None else breaker
         self._index = Index(self.instances)
         self._running_discoveries: set[str] = set()

@@ -45,12 +45,19 @@ class _Seen(Sightings):
         self.breaker = Breaker()
 
     def snapshot(self, found: Iterable[Found]) -> None:
-        """See :class:`Sightings`."""
+        """See :class:`Sightings`. What cannot be a member keeps nobody else from being one; then it is raised."""
         there = {each.instance_id: each for each in found}
         gone = [name for name in self._known if name not in there]
         for name in gone:
             self._remove(name, f"{self._name} does not list it any more")
-        new = sum(self._add(each) for each in there.values())
+        new, refused = 0, list[ValueError]()
+        for each in there.values():
+            try:
+                new += self._add(each)
+            except ValueError as error:
+                refused.append(error)
+        if refused:
+            raise ValueError("; ".join(map(str, refused))) from refused[0]
         self._told(new, len(gone))
 
     def found(self, found: Found) -> None:
