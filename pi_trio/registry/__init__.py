@@ -9,6 +9,7 @@ from .health import HealthReport, Watch
 from .leases import Lease
 from .membership import OpenClient
 from .registry import Registry, RegistryStatistics
+from .remote import check_reachable
 from .selection import (
     CapabilityMatch,
     Criteria,
@@ -19,6 +20,7 @@ from .selection import (
     Selection,
     Sticky,
     Strategy,
+    refused_by,
 )
 from .standalone import open_registry
 from .table import DiscoveryEntry, Entry, fold
@@ -50,9 +52,11 @@ __all__ = [
     "Strategy",
     "WarmPool",
     "Watch",
+    "check_reachable",
     "find_discoveries",
     "fold",
     "load_discovery",
     "open_registry",
+    "refused_by",
     "report_capacity",
 ]

@@ -71,7 +71,9 @@ class Pulse:
     def __init__(self, registry: Registry, watch: Watch) -> None:
         self._registry = registry
         self._watch = watch
-        self._states: dict[str, HealthState] = {}  # of those that are not supervised here
+        # Of those that are not supervised here.
+        self._states: dict[str, HealthState] = {}
+        self._reports: dict[str, HealthReport] = {}
 
     async def check(self, instance_id: str) -> HealthReport:
         """Ask it now; see :meth:`Registry.check_health`."""
@@ -83,8 +85,9 @@ class Pulse:
     async def _check(self, instance_id: str, member: Member) -> HealthReport:
         answer = await self._ask(member)
         after = after_probe(self._watch.health, self._states.get(instance_id, HealthState()), Probe(answer.latency))
+        report = HealthReport(instance_id, after.health, answer.latency, answer.error)
         if member.found is not None and self._registry._members.get(instance_id) is member:  # still
-            self._states[instance_id] = after
+            self._states[instance_id], self._reports[instance_id] = after, report
             if answer.state is not None and instance_id not in self._registry.instances:
                 self._registry.enter_found(member.found)  # it is back
             self._publish(instance_id, after, answer)
@@ -92,7 +95,7 @@ class Pulse:
                 self._registry.report_failure(instance_id)
             else:
                 self._registry.report_success(instance_id)
-        return HealthReport(instance_id, after.health, answer.latency, answer.error)
+        return report
 
     def _publish(self, instance_id: str, after: HealthState, answer: _Answer) -> None:
         """What is new of a member; of one that is out for its silence, nothing."""
@@ -149,6 +152,11 @@ class Pulse:
     def forget(self, instance_id: str) -> None:
         """It is not watched any more."""
         self._states.pop(instance_id, None)
+        self._reports.pop(instance_id, None)
+
+    def last(self, instance_id: str) -> HealthReport | None:
+        """See :meth:`Registry.last_report`."""
+        return self._reports.get(instance_id)
 
 
 def _messages(error: BaseException) -> list[str]:

@@ -200,6 +200,10 @@ class Registry(Membership):
         """
         return await self._pulse.check(instance_id)
 
+    def last_report(self, instance_id: str) -> HealthReport | None:
+        """What came of it when an instance was last asked that is not supervised here; ``None`` before that."""
+        return self._pulse.last(instance_id)
+
     async def check_all(self) -> tuple[HealthReport, ...]:
         """Ask all of them now, side by side; in the order they were registered."""
         reports: dict[str, HealthReport] = {}

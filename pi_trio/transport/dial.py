@@ -127,6 +127,8 @@ async def wrap_websocket(
     except trio_websocket.ConnectionRejected as error:
         status = error.status_code
         reason = f"refused with HTTP {status}"
+        if status in (401, 403):
+            reason += ": it wants a token" if token is None else ": it wants another token"
         raise ConnectFailed(url, reason, status=status, final=is_final_status(status)) from error
     except EndedEarly as error:
         raise ConnectFailed(url, str(error)) from error
@@ -134,24 +136,20 @@ async def wrap_websocket(
 
 def check_url(url: str, token: str | None = None) -> SplitResult:
     """The parts of a URL that :func:`open_websocket` takes, with this token; raises ``ValueError`` for another."""
-    parts = urlsplit(url)
-    _ = parts.port  # raises when it is no number
-    named = parts.path if parts.scheme == "ws+unix" else parts.hostname
-    if parts.scheme not in ("ws", "wss", "ws+unix") or not named or not _can_be_looked_up(parts.hostname or ""):
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is no number
+        (parts.hostname or "").encode("idna")  # and this, when a label is empty or too long
+        named = parts.path if parts.scheme == "ws+unix" else parts.hostname
+    except ValueError:
+        named = None
+    if not named or parts.scheme not in ("ws", "wss", "ws+unix"):
         raise ValueError(f"not a WebSocket URL (ws://host:port, wss://host:port, ws+unix:///path): {url!r}")
     if token is not None and not (token and token.isascii() and token.isprintable()):
         raise ValueError("a token is one line of printable ASCII, and not empty")  # it goes into a header
     if token is not None and parts.scheme == "ws" and not _is_here(parts.hostname or ""):
         raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {url!r}")
     return parts
-
-
-def _can_be_looked_up(host: str) -> bool:
-    try:
-        host.encode("idna")
-    except UnicodeError:  # an empty label, or one that is too long
-        return False
-    return True
 
 
 def _is_here(host: str) -> bool:
