@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import trio
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
@@ -45,7 +45,7 @@ async def _draw(members: Members) -> None:
     with Live(console=wide_console(), auto_refresh=False) as live:
         while True:
             notes = [Text(f"{name}: {plain(why)}", style="red") for name, why in members.failures().items()]
-            live.update(Group(_shown(members), *notes, Text("Ctrl-C ends it", style="dim")), refresh=True)
+            live.update(Group(members.shown(), *notes, Text("Ctrl-C ends it", style="dim")), refresh=True)
             await _change(members)
 
 
@@ -69,7 +69,7 @@ def _print(members: Members, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(_as_json(members))
     else:
-        wide_console().print(_shown(members))
+        wide_console().print(members.shown())
     sys.stdout.flush()
 
 
@@ -84,8 +84,3 @@ def _as_json(members: Members) -> str:
         ],
     }
     return json.dumps(told) + "\n"
-
-
-def _shown(members: Members) -> RenderableType:
-    entries = members.registry.all()
-    return members.table(entries) if entries else Text("no instances")

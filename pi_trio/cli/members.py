@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 import trio
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -77,31 +78,50 @@ class Members:
             "breaker": str(entry.breaker.state),
         }
 
-    def table(self, entries: Iterable[Entry]) -> Table:
-        """Some of them, for a person: what nobody has, has no column."""
-        rows = [self._row(entry) for entry in entries]
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        heads = [head for head in rows[0] if head == "id" or any(row[head] for row in rows)] if rows else []
-        for head in heads:
-            table.add_column(head, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(plain(row[head] or "-")) for head in heads))
-        return table
+    def shown(self) -> RenderableType:
+        """All of them, for a person: a table, and a line for each that did not answer."""
+        entries = self.registry.all()
+        if not entries:
+            return Text("no instances")
+        reports = [report for entry in entries if (report := self.registry.last_report(entry.instance_id)) is not None]
+        errors = [Text(plain(f"{each.instance_id}: {each.error}")) for each in reports if each.error]
+        return Group(_table([self._row(entry) for entry in entries]), *errors)
 
-    def _row(self, entry: Entry) -> dict[str, str | None]:
+    def _row(self, entry: Entry) -> dict[str, str]:
         profile, report = entry.profile, self.registry.last_report(entry.instance_id)
         return {
             "id": entry.instance_id,
             "where": profile.url or str(profile.mode),
             "health": str(entry.health),
+            "took": f"{1000 * report.latency:.0f} ms" if report is not None and report.latency is not None else "-",
             "model": model_of(entry),
-            "region": profile.region,
-            "capabilities": ", ".join(sorted(profile.capabilities)),
-            "tags": ", ".join(sorted(profile.tags)),
+            "region": profile.region or "-",
+            "capabilities": ", ".join(sorted(profile.capabilities)) or "-",
+            "tags": ", ".join(sorted(profile.tags)) or "-",
             "room": str(profile.max_concurrent),
             "source": profile.source,
-            "says": None if report is None else report.error or f"answered in {1000 * (report.latency or 0):.0f} ms",
         }
+
+
+# These are compared and copied: others are folded first where there is no room for all.
+_WHOLE = ("id", "where", "health", "took")
+
+# What does not tell one from another is not shown, if it is this, or where it comes from.
+_USUAL = {"region": "-", "capabilities": "-", "tags": "-", "room": "1"}
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    heads = [head for head in rows[0] if not _goes_without_saying(head, {row[head] for row in rows})]
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head in _WHOLE)
+    for row in rows:
+        table.add_row(*(Text(plain(row[head])) for head in heads))
+    return table
+
+
+def _goes_without_saying(head: str, values: set[str]) -> bool:
+    return len(values) == 1 and (head == "source" or _USUAL.get(head) in values)
 
 
 def model_of(entry: Entry) -> str:
