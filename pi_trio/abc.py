@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from .client import PiClient
 
 __all__ = [
     "Closing",
@@ -368,6 +371,10 @@ class Discovery(ABC):
         What it raises is reported, and it is run again when its breaker allows: what it told stays until it
         tells otherwise.
         """
+
+    def opener(self, found: Found) -> Callable[[], AbstractAsyncContextManager[PiClient]] | None:  # noqa: ARG002
+        """What opens a client to an instance that it found; ``None``: whatever opens the registry's other clients."""
+        return None
 
     async def close(self) -> None:
         """Give back what it holds. Called once, under a shield, when it will not be run again: it bounds its waiting."""

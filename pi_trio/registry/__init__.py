@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .capacity import Capacity, CapacityReport, report_capacity
-from .discovery import AutoSpawn, FileDiscovery, StaticDiscovery, WarmPool, find_discoveries, load_discovery
+from .discovery import (
+    AutoSpawn,
+    FileDiscovery,
+    OpenClawDiscovery,
+    StaticDiscovery,
+    WarmPool,
+    find_discoveries,
+    load_discovery,
+)
 from .feed import EventFeed, Numbered, Snapshot
 from .health import HealthReport, Watch
 from .leases import Lease
@@ -39,6 +47,7 @@ __all__ = [
     "Lease",
     "LeastLoaded",
     "Numbered",
+    "OpenClawDiscovery",
     "OpenClient",
     "PowerOfTwoChoices",
     "Random",

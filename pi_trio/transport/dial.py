@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
@@ -40,6 +40,7 @@ async def open_websocket(
     heartbeat: float | None = 30.0,
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
     ssl_context: ssl.SSLContext | None = None,
+    subprotocols: Sequence[str] = SUBPROTOCOLS,
 ) -> AsyncIterator[WebSocketTransport]:
     """A connection to ``ws://``, ``wss://`` or, by a UNIX socket, ``ws+unix:///path/to/socket``, for the body.
 
@@ -53,6 +54,7 @@ async def open_websocket(
         heartbeat: seconds between pings; when nothing came back for twice that, it is over. ``None`` for none.
         max_record_bytes: the longest message taken in; a longer one ends the connection (1009).
         ssl_context: for ``wss://``, instead of the system's trust.
+        subprotocols: what is offered, the best first; without any, a message holds one record.
 
     Raises:
         ConnectFailed: nobody answered, or who did refused us.
@@ -68,6 +70,7 @@ async def open_websocket(
         deadline=deadline,
         heartbeat=heartbeat,
         max_record_bytes=max_record_bytes,
+        subprotocols=subprotocols,
     ) as transport:
         yield transport
 
@@ -81,6 +84,7 @@ async def wrap_websocket(
     deadline: float,
     heartbeat: float | None = 30.0,
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+    subprotocols: Sequence[str] = SUBPROTOCOLS,
 ) -> AsyncIterator[WebSocketTransport]:
     """As :func:`open_websocket`, over a ``stream`` that is there already, and is closed behind the body."""
     below = WebSocketStream(stream)
@@ -106,7 +110,7 @@ async def wrap_websocket(
                     below,  # type: ignore[arg-type]  # any stream will do, says its documentation
                     parts.netloc.rpartition("@")[2] or "localhost",
                     "/" if parts.scheme == "ws+unix" else _target(parts),
-                    subprotocols=SUBPROTOCOLS,
+                    subprotocols=subprotocols,
                     extra_headers=[] if token is None else [(b"Authorization", b"Bearer " + token.encode())],
                     message_queue_size=_QUEUED_MESSAGES,
                     max_message_size=max_record_bytes,

@@ -38,9 +38,10 @@ _PAUSE = 1.0
 class _Seen(Sightings):
     """What one discovery has told, and its breaker."""
 
-    def __init__(self, registry: Registry, name: str) -> None:
+    def __init__(self, registry: Registry, discovery: Discovery) -> None:
         self._registry = registry
-        self._name = name
+        self._discovery = discovery
+        self._name = discovery.name
         self._known: dict[str, Found] = {}
         self.breaker = Breaker()
 
@@ -79,7 +80,7 @@ class _Seen(Sightings):
         if name in self._known:
             self._remove(name, f"{self._name} describes it anew")
         try:
-            self._registry.register(found)
+            self._registry.register(found, open_client=self._discovery.opener(found))
         except InstanceExists:
             # Spawned here, or told by another: the first word counts.
             _log.debug("%s found %s, which is a member already", self._name, name)
@@ -116,7 +117,7 @@ async def run_discovery(registry: Registry, discovery: Discovery, policy: Breake
 
     One that returns has told everything: it is not run again, and what it told stays until this is cancelled.
     """
-    seen = _Seen(registry, discovery.name)
+    seen = _Seen(registry, discovery)
     try:
         while True:
             try:
