@@ -17,7 +17,7 @@ from .health import HealthReport, Watch
 from .leases import Lease
 from .membership import OpenClient
 from .registry import Registry, RegistryStatistics
-from .remote import check_reachable
+from .remote import check_reachable, read_token
 from .selection import (
     CapabilityMatch,
     Criteria,
@@ -66,6 +66,7 @@ __all__ = [
     "fold",
     "load_discovery",
     "open_registry",
+    "read_token",
     "refused_by",
     "report_capacity",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..client import PiClient, RemoteOptions, open_client
 from ..errors import ConnectFailed
 from ..transport import check_url
 
-__all__ = ["check_reachable", "open_at_url"]
+__all__ = ["check_reachable", "open_at_url", "read_token"]
 
 
 def check_reachable(found: Found) -> None:
@@ -46,14 +47,26 @@ async def open_at_url(found: Found, options: RemoteOptions | None = None) -> Asy
         yield client
 
 
+def read_token(path: str | os.PathLike[str]) -> str:
+    """What is in a token file; ``~`` is the home.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it does not hold a token. The message does not show what it holds.
+    """
+    try:
+        token = Path(path).expanduser().read_text("ascii").strip()
+    except (UnicodeDecodeError, RuntimeError):  # the first shows what it could not decode; the second has no home
+        token = ""
+    if not token or not token.isprintable():
+        raise ValueError(f"{path} does not hold a token, one line of printable ASCII")
+    return token
+
+
 def _token(found: Found, url: str) -> str | None:
     if found.token_file is None:
         return found.token
     try:
-        token = Path(found.token_file).expanduser().read_text("ascii").strip()
-        check_url(url, token)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        raise ConnectFailed(url, f"its token cannot be read: {error}") from error
-    except ValueError:  # not from it: a UnicodeDecodeError shows what it could not decode
-        raise ConnectFailed(url, f"{found.token_file} does not hold a token, one line of printable ASCII") from None
-    return token
+        return read_token(found.token_file)
+    except (OSError, ValueError) as error:
+        raise ConnectFailed(url, f"its token cannot be had: {error}") from error

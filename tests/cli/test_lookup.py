@@ -224,7 +224,7 @@ def other_package(folder: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[pi_trio.discoveries]\nlisted = other:listed\nbroken = other:broken\nsilent = other:Silent\nlost = nowhere:x\n"
+        "[pi_trio.discoveries]\nlisted = other:listed\nbroken = other:broken\nagain = other:listed\nodd = builtins:dict\nsilent = other:Silent\nlost = nowhere:x\n"
     )
     (folder / "other.py").write_text(SOURCES)
 
@@ -251,15 +251,25 @@ def test_discoveries_of_other_packages(one_pi: PiInstall, tmp_path: Path) -> Non
             done = await here.pitrio("discover", "--discovery", "lost")
             assert done.returncode == 1
             assert b"the discovery lost cannot be imported: ModuleNotFoundError" in done.stderr
+            done = await here.pitrio("discover", "--discovery", "odd")
+            assert done.returncode == 1
+            assert b"the discovery odd is a dict" in done.stderr
+            done = await here.pitrio("discover", "--discovery", "listed", "--discovery", "again")
+            assert done.returncode == 2
+            assert b"two of the sources have one name" in done.stderr
             done = await here.pitrio("discover", "--discovery", "none")
             assert done.returncode == 2
-            assert b"no discovery 'none' is installed (there are: broken, listed, lost, silent)" in done.stderr
+            assert (
+                b"no discovery 'none' is installed (there are: again, broken, listed, lost, odd, silent)" in done.stderr
+            )
 
     run(main)
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner(env={"PI_TRIO_TOKEN": "hush", "COLUMNS": "500"}).invoke(pitrio, arguments)
+    return CliRunner(env={"PI_TRIO_TOKEN": "hush", "OPENCLAW_GATEWAY_TOKEN": "hush", "COLUMNS": "500"}).invoke(
+        pitrio, arguments
+    )
 
 
 @pytest.mark.parametrize("command", ["discover", "select"])
@@ -276,6 +286,9 @@ def invoke(*arguments: str) -> Result:
         ((CLOSED, "--token-file", "/nowhere"), "does not exist"),
         (("--file", "/nowhere"), "does not exist"),
         ((CLOSED, "--timeout", "0"), "is not in the range"),
+        (("--openclaw", "http://127.0.0.1"), "not a WebSocket URL"),
+        (("--openclaw", "ws://claw.example"), "in the clear"),
+        (("--openclaw", CLOSED, "--openclaw-token-file", "/dev/null"), "does not hold a token"),
     ],
 )
 def test_a_mistake_gets_a_clear_line(command: str, arguments: tuple[str, ...], said: str) -> None:
@@ -315,3 +328,9 @@ def test_a_file_that_cannot_be_read_is_told_and_hides_nobody(tmp_path: Path) -> 
     done = invoke("select", "--file", str(bad))
     assert done.exit_code == 1, "who knows whom it lists"
     assert done.stderr.endswith("pitrio: there is no instance\n")
+
+
+def test_a_gateway_that_is_not_there_is_told() -> None:
+    done = invoke("discover", "--openclaw", CLOSED)
+    assert (done.exit_code, done.stdout) == (1, "no instances\n")
+    assert done.stderr.startswith(f"pitrio: openclaw:127.0.0.1:9: no connection to {CLOSED}")
