@@ -135,7 +135,8 @@ class AutoSpawn(Discovery):
             self._failures.append(error)
         else:
             self._idle_since[name] = trio.current_time()
-            sightings.found(Found(name))  # it has registered itself; this says that spawning works
+            if name in self._registry.instances:  # it has registered itself; this says that spawning works
+                sightings.found(Found(name))
         finally:
             self._starting -= 1
             self._look_again()

@@ -44,6 +44,8 @@ class _Seen(Sightings):
         self._name = discovery.name
         self._known: dict[str, Found] = {}
         self.breaker = Breaker()
+        self.silent = True
+        """Whether it has told nothing since this was set."""
 
     def snapshot(self, found: Iterable[Found]) -> None:
         """See :class:`Sightings`. What cannot be a member keeps nobody else from being one; then it is raised."""
@@ -93,7 +95,13 @@ class _Seen(Sightings):
         with suppress(InstanceNotFound):  # somebody else may have unregistered it
             self._registry.unregister(name, reason)
 
+    def returned(self) -> None:
+        """It is done, and has told everything; though that may be nothing."""
+        if self.silent:
+            self._told(0, 0)
+
     def _told(self, found: int, lost: int) -> None:
+        self.silent = False
         self.enter(after_success(self.breaker))
         self._registry.enter(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
 
@@ -120,12 +128,14 @@ async def run_discovery(registry: Registry, discovery: Discovery, policy: Breake
     seen = _Seen(registry, discovery)
     try:
         while True:
+            seen.silent = True
             try:
                 await discovery.run(seen)
             except Exception as error:
                 _log.warning("the discovery %s failed: %s", discovery.name, error)
                 seen.failed(policy, str(error) or type(error).__name__)
             else:
+                seen.returned()
                 await trio.sleep_forever()
             if seen.breaker.state is BreakerState.OPEN:
                 assert seen.breaker.retry_at is not None

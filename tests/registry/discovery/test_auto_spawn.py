@@ -131,6 +131,24 @@ def test_spawns_that_fail_are_not_repeated_for_ever() -> None:
     scaling(test)
 
 
+def test_one_that_dies_the_moment_it_is_ready_leaves_no_ghost() -> None:
+    async def main() -> None:
+        async with open_registry(open_client=lambda _: Remote().open()) as registry:
+            host = Host(registry)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                if host.spawned == 1:
+                    registry.unregister(name, "it died")
+                return name
+
+            async with registry.discover(AutoSpawn(registry, spawn, host.stop, policy=POLICY)):
+                await trio.sleep(10)
+                assert list(registry.instances) == ["pi-2"]
+
+    run(main)
+
+
 # --- a reserve -----------------------------------------------------------------------------------------
 
 
@@ -245,6 +263,115 @@ def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None
         assert set(registry.instances) == {lease.instance_id, "pi-3"}
 
     reserving(test)
+
+
+class DiesAt(trio.abc.Instrument):
+    """Whatever is handed out to a task dies before one of its steps."""
+
+    def __init__(self, registry: Registry, pool: WarmPool, step: int) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._task = trio.lowlevel.current_task()
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            for name in self._pool._out if self._left == 0 else ():
+                self._registry.unregister(name, "it died")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_one_that_dies_while_it_is_handed_out_is_not_and_another_is(step: int) -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        killer = DiesAt(registry, pool, step)
+        trio.lowlevel.add_instrument(killer)
+        async with pool.acquire() as lease:
+            trio.lowlevel.remove_instrument(killer)
+            assert lease.instance_id in registry.instances
+        await pool.wait_full()
+
+    reserving(test)
+
+
+def test_the_place_of_one_that_died_is_filled_though_nothing_else_happens() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        async with pool.acquire() as lease:
+            registry.unregister(lease.instance_id, "it died")
+        await pool.wait_full()
+        assert host.spawned == 3
+
+    reserving(test)
+
+
+def test_one_that_is_ready_is_had_without_waiting() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        async with pool.acquire(timeout=0):
+            pass
+
+    reserving(test)
+
+
+def test_what_the_reserve_had_begun_ends_with_it() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, selectable=False)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                host.remotes[name].delay = 50.0  # it takes its time to say what it is like
+                return name
+
+            async with registry.discover(WarmPool(registry, spawn, host.stop, size=2)):
+                await trio.sleep(3)
+                assert len(registry.instances) == 2
+            assert registry.all() == ()
+
+    run(main)
+
+
+def test_one_that_does_not_say_what_it_is_like_is_ended() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, selectable=False)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                host.remotes[name].answers = host.spawned > 1
+                return name
+
+            async with registry.discover(WarmPool(registry, spawn, host.stop, size=1)) as _:
+                await registry.wait_for(lambda table: "pi-2" in table)
+                await trio.sleep(5)
+                assert list(registry.instances) == ["pi-2"]
+
+    run(main)
+
+
+def test_who_waits_for_a_reserve_that_is_over_is_told() -> None:
+    async def main() -> None:
+        told: list[BaseException] = []
+        async with open_registry() as registry, trio.open_nursery() as nursery:
+            host = Host(registry, failing=True)
+            pool = WarmPool(registry, host.spawn, host.stop, size=1)
+
+            async def want() -> None:
+                with pytest.raises(trio.ClosedResourceError) as caught:
+                    async with pool.acquire():
+                        raise AssertionError
+                told.append(caught.value)
+
+            async with registry.discover(pool):
+                nursery.start_soon(want)
+                await trio.sleep(3)
+            await wait_all_tasks_blocked()
+            assert len(told) == 1
+            await want()
+
+    run(main)
 
 
 def test_a_reserve_must_have_a_size() -> None:

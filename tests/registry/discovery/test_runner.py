@@ -161,6 +161,25 @@ def test_one_that_fails_is_tried_again_as_its_breaker_allows() -> None:
     discovering(test)
 
 
+def test_one_that_returns_without_a_word_has_told_that_there_is_nothing() -> None:
+    async def test(registry: Registry) -> None:
+        failed = False
+
+        async def tell(_: Sightings) -> None:
+            nonlocal failed
+            await trio.lowlevel.checkpoint()
+            if not failed:
+                failed = True
+                raise OSError("no route")
+
+        async with registry.discover(Told(tell), breaker=BreakerPolicy(failures=1, reset_timeout=10.0)):
+            await trio.sleep(20)
+            entry = registry.snapshot().discoveries["told"]
+            assert (entry.completed, entry.error, str(entry.breaker.state)) == (1, None, "closed")
+
+    discovering(test)
+
+
 def test_while_one_runs_that_may_bring_somebody_a_lease_is_waited_for() -> None:
     async def test(registry: Registry) -> None:
         async def tell(sightings: Sightings) -> None:
