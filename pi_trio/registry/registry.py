@@ -144,7 +144,12 @@ class Registry(Membership):
             AcquireTimeout: none had room in time.
             LeaseLost: the instance was lost during the body.
         """
-        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout))
+        return self._acquire(criteria, strategy, timeout)
+
+    def _acquire(
+        self, criteria: Criteria, strategy: Strategy, timeout: float | None, *, newcomers: bool = True
+    ) -> AbstractAsyncContextManager[Lease]:
+        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout, newcomers=newcomers))
 
     def lease(self, instance_id: str) -> AbstractAsyncContextManager[Lease]:
         """A place on this very instance, kept for the body of an ``async with``; see :meth:`acquire`.
@@ -168,8 +173,8 @@ class Registry(Membership):
     ) -> Reply:
         """Acquire an instance, run the prompt on it, give it back; return the reply.
 
-        When the instance turns out to be unreachable, or refuses the prompt, before anything was started, another is
-        tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
+        When the instance turns out to be unreachable, is lost, or refuses the prompt, before anything was started, another
+        of the members is tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
 
         Args:
             prompt: what to do.
