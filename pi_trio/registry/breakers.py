@@ -74,7 +74,10 @@ class Breakers:
             if entry is not None and entry.breaker == probing:
                 self._enter(instance_id, after_abandoned(probing))
             raise
-        # For one that is watched from here the check itself was entered, as a failure or a success.
+        entry = self._registry.instances.get(instance_id)
+        if entry is None or entry.breaker != probing:
+            # For one that is watched from here the check itself was entered. Or another has its name now.
+            return
         if report.latency is None:
             self.failed(instance_id)
         else:

@@ -342,3 +342,19 @@ def test_a_probe_of_a_breaker_that_finds_its_instance_just_over_is_no_more() -> 
             assert registry.get("a").breaker.state is BreakerState.HALF_OPEN
 
     run(main)
+
+
+def test_what_a_probe_finds_out_says_nothing_about_another_of_that_name() -> None:
+    async def main() -> None:
+        policy = BreakerPolicy(failures=1, reset_timeout=20.0)
+        async with open_registry(watch=RARELY, breaker=policy) as registry:
+            registry.register(found("a"), open_client=Remote(delay=1000.0).open)
+            registry.report_failure("a")
+            await trio.sleep(22)  # the probe is out
+            assert registry.get("a").breaker.state is BreakerState.HALF_OPEN
+            registry.unregister("a")
+            registry.register(found("a"), open_client=Remote().open)
+            await trio.sleep(10)
+            assert registry.get("a").breaker.state is BreakerState.CLOSED
+
+    run(main)

@@ -76,6 +76,7 @@ class WarmPool(Discovery):
         self._out: dict[str, _Spare] = {}
         self._returned: dict[str, _Spare] = {}
         self._cleaning: dict[str, _Spare] = {}
+        self._ending: set[str] = set()
         self._starting = 0
         self._failures: list[Exception] = []
         self._changed = trio.Event()
@@ -177,7 +178,7 @@ class WarmPool(Discovery):
         """End the instances, side by side, and the waiting for them. The supervisors' own deadlines bound it."""
         self._offer.close()
         async with trio.open_nursery() as nursery:
-            for name in {*self._fresh, *self._reserve, *self._out, *self._returned, *self._cleaning}:
+            for name in {*self._fresh, *self._reserve, *self._out, *self._returned, *self._cleaning, *self._ending}:
                 nursery.start_soon(self._stop, name)
 
     async def _follow(self) -> None:
@@ -193,14 +194,15 @@ class WarmPool(Discovery):
         """Take those that died out of the reserve, and clean those that came back."""
         for name in [name for name in self._reserve if not self._runs(name)]:
             del self._reserve[name]
-            nursery.start_soon(self._stop, name)
+            self._ending.add(name)
+            nursery.start_soon(self._end, name)
         for name in tuple(self._returned):
             self._cleaning[name] = self._returned.pop(name)
             nursery.start_soon(self._clean, self._cleaning[name])
 
     def _refill(self, nursery: trio.Nursery, sightings: Sightings) -> None:
         coming = len(self._reserve) + len(self._cleaning) + self._starting
-        missing = min(self._size - coming, self._max_instances - coming - len(self._out))
+        missing = min(self._size - coming, self._max_instances - coming - len(self._out) - len(self._ending))
         if not self._failures:
             for _ in range(missing):
                 self._starting += 1
@@ -222,12 +224,13 @@ class WarmPool(Discovery):
     async def _take_in(self, name: str) -> None:
         """Put a new one into the reserve. One that does not say how it is, is ended."""
         try:
-            self._put(_Spare(name, await self._settings(name)))
+            spare = _Spare(name, await self._settings(name))
         except Exception:
-            await self._stop(name)
             self._fresh.discard(name)
+            await self._end(name)
             raise
         self._fresh.discard(name)
+        self._put(spare)
 
     async def _clean(self, spare: _Spare) -> None:
         name = spare.instance_id
@@ -241,7 +244,13 @@ class WarmPool(Discovery):
         if clean:
             self._put(spare)
         else:
-            await self._stop(name)
+            await self._end(name)
+
+    async def _end(self, name: str) -> None:
+        """End one. What cancellation leaves undone of it is done with the pool."""
+        self._ending.add(name)
+        await self._stop(name)
+        self._ending.discard(name)
         self._look_again()  # there is a place for another
 
     async def _renew(self, spare: _Spare) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -22,6 +23,7 @@ class Host:
 
     registry: Registry
     start_seconds: float = 1.0
+    stop_seconds: float = 0.1
     selectable: bool = True
     failing: bool = False
     spawned: int = 0
@@ -40,7 +42,9 @@ class Host:
         return name
 
     async def stop(self, name: str) -> None:
-        await trio.sleep(0.1)
+        if name in self.registry.instances:
+            self.registry.enter(moved(name, InstanceState.STOPPING, "was stopped"))
+        await trio.sleep(self.stop_seconds)
         if name in self.registry.instances:
             self.registry.unregister(name, "was stopped")
 
@@ -48,10 +52,10 @@ class Host:
 POLICY = ScalingPolicy(min_instances=1, max_instances=4, min_free=1, idle_timeout=60.0)
 
 
-def scaling(test: Callable[[Registry, Host], Awaitable[None]], policy: ScalingPolicy = POLICY) -> None:
+def scaling(test: Callable[[Registry, Host], Awaitable[None]], policy: ScalingPolicy = POLICY, **options: Any) -> None:
     async def main() -> None:
         async with open_registry() as registry:
-            host = Host(registry)
+            host = Host(registry, **options)
             spawner = AutoSpawn(registry, host.spawn, host.stop, policy=policy)
             breaker = BreakerPolicy(failures=2, reset_timeout=10.0)
             async with registry.discover(spawner, breaker=breaker):
@@ -131,6 +135,36 @@ def test_spawns_that_fail_are_not_repeated_for_ever() -> None:
     scaling(test)
 
 
+def test_who_waits_for_what_these_are_not_is_spawned_for_once() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        with pytest.raises(AcquireTimeout):
+            async with registry.acquire(Criteria(region="moon"), timeout=1000):
+                raise AssertionError
+        assert host.spawned == 1
+
+    scaling(test, ScalingPolicy(max_instances=4, min_free=0, idle_timeout=10.0))
+
+
+def test_those_that_are_being_ended_count_until_they_are_gone() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        async def work(begin: float, seconds: float) -> None:
+            await trio.sleep(begin)
+            async with registry.acquire():
+                await trio.sleep(seconds)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, 0.0, 1.0)
+            nursery.start_soon(work, 0.0, 100.0)
+            await registry.wait_for(lambda table: len(table) == 2)
+            await registry.wait_for(lambda table: any(entry.in_use == 0 for entry in table.values()))
+            nursery.start_soon(work, 10.05, 1.0)  # while the idle one is being ended
+        assert host.spawned == 3
+        assert host.most == 2
+
+    policy = ScalingPolicy(max_instances=2, min_free=0, idle_timeout=10.0)
+    scaling(test, policy, start_seconds=0.01, stop_seconds=5.0)
+
+
 def test_one_that_dies_the_moment_it_is_ready_leaves_no_ghost() -> None:
     async def main() -> None:
         async with open_registry(open_client=lambda _: Remote().open()) as registry:
@@ -153,11 +187,15 @@ def test_one_that_dies_the_moment_it_is_ready_leaves_no_ghost() -> None:
 
 
 def reserving(
-    test: Callable[[Registry, Host, WarmPool], Awaitable[None]], *, size: int = 2, max_instances: int | None = None
+    test: Callable[[Registry, Host, WarmPool], Awaitable[None]],
+    *,
+    size: int = 2,
+    max_instances: int | None = None,
+    **options: Any,
 ) -> None:
     async def main() -> None:
         async with open_registry() as registry:
-            host = Host(registry, selectable=False)
+            host = Host(registry, selectable=False, **options)
             pool = WarmPool(registry, host.spawn, host.stop, size=size, max_instances=max_instances)
             async with registry.discover(pool):
                 await pool.wait_full()
@@ -246,6 +284,18 @@ def test_one_whose_settings_were_changed_is_ended_and_not_handed_out_again() -> 
         assert lease.instance_id not in registry.instances
 
     reserving(test)
+
+
+def test_one_that_is_being_ended_counts_until_it_is_gone() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].state["thinkingLevel"] = "high"
+        await trio.sleep(1)
+        assert (pool.ready, len(registry.instances), host.spawned) == (1, 2, 2)
+        await pool.wait_full()
+        assert (host.spawned, host.most) == (3, 2)
+
+    reserving(test, start_seconds=0.01, stop_seconds=5.0)
 
 
 def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None:
