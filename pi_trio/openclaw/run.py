@@ -23,8 +23,9 @@ _TOOL_PHASES = {"start": "tool_execution_start", "update": "tool_execution_updat
 class GatewayRun:
     """Makes Pi's events of a run's events. :attr:`ended` says that the history is to be asked for."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, prompt: str) -> None:
         self.run_id = run_id
+        self.prompt = prompt
         self.ended = False
         """Whether the gateway has said that it is over."""
         self._ending: Record = {}
@@ -90,9 +91,9 @@ class GatewayRun:
             record["isError"] = data.get("isError") is True
         return [record]
 
-    def settle(self, messages: Sequence[Record] | None) -> list[Record]:
-        """The end of the run. ``messages`` are those of it in the history; ``None`` when it could not be had."""
-        said = list(messages or ())
+    def settle(self, messages: Sequence[Record]) -> list[Record]:
+        """The end of the run. ``messages`` are those of it in the history."""
+        said = list(messages)
         if (answer := self._unwritten(said)) is not None:
             said.append(answer)
         records: list[Record] = []
