@@ -17,6 +17,8 @@ def messages_of(payload: Any) -> list[Record]:
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict):
             continue
+        if joined and _is_told_twice(row, joined[-1]):
+            continue
         if joined and _is_rest_of(row, joined[-1]):
             joined[-1] = {**joined[-1], **row, "content": [*joined[-1]["content"], *row["content"]]}
         else:
@@ -32,8 +34,19 @@ def _is_rest_of(row: Record, before: Record) -> bool:
     return isinstance(row.get("content"), list) and isinstance(before.get("content"), list)
 
 
+def _is_told_twice(row: Record, before: Record) -> bool:
+    """What was cut off by an abort, a gateway writes down, though the agent may have done so already."""
+    return _is_cut_off(row) and before.get("stopReason") == "aborted" and _said(row) == _said(before)
+
+
+def _is_cut_off(row: Record) -> bool:
+    return isinstance(row.get("openclawAbort"), dict)
+
+
 def _completed(row: Record) -> Record:
-    return assistant(row) if row.get("role") == "assistant" else row
+    if row.get("role") != "assistant":
+        return row
+    return assistant({**row, "stopReason": "aborted"} if _is_cut_off(row) else row)
 
 
 def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = None) -> Record:

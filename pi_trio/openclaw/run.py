@@ -93,7 +93,7 @@ class GatewayRun:
 
     def settle(self, messages: Sequence[Record]) -> list[Record]:
         """The end of the run. ``messages`` are those of it in the history."""
-        said = list(messages)
+        said = [self._with_reason(message) for message in messages]
         if (answer := self._unwritten(said)) is not None:
             said.append(answer)
         records: list[Record] = []
@@ -105,6 +105,12 @@ class GatewayRun:
             records.append({"type": "message_end", "message": message})
         records.append({"type": "agent_end", "messages": said, "willRetry": False})
         return [*records, {"type": "agent_settled", "aborted": self._ending.get("state") == "aborted"}]
+
+    def _with_reason(self, message: Record) -> Record:
+        """What went wrong is told when it does, and may not be written down."""
+        error = self._ending.get("errorMessage")
+        failed = message.get("stopReason") == "error" and isinstance(error, str)
+        return {"errorMessage": error, **message} if failed else message
 
     def _unwritten(self, said: Sequence[Record]) -> Record | None:
         """The answer that the gateway told of but has not written down, or ``None``."""

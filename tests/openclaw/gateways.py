@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import fcntl
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -163,11 +164,21 @@ async def open_real_gateway(
         env=_environment(install.version, folder, node),
         marker={"PI_TRIO_RUN": new_run_id()},
     )
-    async with open_default_host() as host:
-        async with _running(host, command) as (tree, said):
+    try:
+        async with open_default_host() as host, _running(host, command) as (tree, said):
             gateway = RealGateway(install.version, port, tree)
             await _wait_ready(gateway, said)
             yield gateway
+    finally:
+        _forget_locks(folder)
+
+
+def _forget_locks(folder: Path) -> None:
+    """A gateway puts locks into /tmp, whatever it is told, named after its databases, and leaves them there."""
+    databases = {hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8] for path in folder.rglob("*.sqlite")}
+    for lock in Path(f"/tmp/openclaw-state-locks-{os.getuid()}").glob("*.lock.sqlite*"):
+        if lock.name.split(".")[1] in databases:
+            lock.unlink(missing_ok=True)
 
 
 @asynccontextmanager

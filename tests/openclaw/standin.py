@@ -136,13 +136,12 @@ class Standin:
 
     async def accept(self, request: WebSocketRequest) -> None:
         peer = Peer(await request.accept())
-        with trio.CancelScope():
-            try:
-                await self._serve(peer)
-            except ConnectionClosed:
-                pass
-            finally:
-                self.peers.discard(peer)
+        try:
+            await self._serve(peer)
+        except* ConnectionClosed:
+            pass
+        finally:
+            self.peers.discard(peer)
 
     async def _serve(self, peer: Peer) -> None:
         challenge = {"nonce": "one", "ts": 1}
