@@ -108,7 +108,7 @@ class RealGateway:
         return f"ws://127.0.0.1:{self.port}"
 
 
-def _config(folder: Path, model_url: str) -> dict[str, Any]:
+def _config(version: str, folder: Path, model_url: str) -> dict[str, Any]:
     model = {
         "id": "scripted-1",
         "name": "scripted",
@@ -120,12 +120,14 @@ def _config(folder: Path, model_url: str) -> dict[str, Any]:
     }
     provider = {"baseUrl": model_url, "apiKey": "none-needed", "api": "openai-completions", "models": [model]}
     workspace = str(folder / "workspace")
+    # The later ones ask the maker's server for more models; the earlier ones refuse what they do not know.
+    catalog = {} if version == VERSIONS[-1] else {"catalogRefresh": {"enabled": False}}
     return {
-        "gateway": {"mode": "local"},
+        "gateway": {"mode": "local", "controlUi": {"enabled": False}},
         "logging": {"file": str(folder / "log")},
         "discovery": {"mdns": {"mode": "off"}},
         "update": {"checkOnStart": False},
-        "models": {"providers": {"local": provider}},
+        "models": {"providers": {"local": provider}, "pricing": {"enabled": False}, **catalog},
         "agents": {
             "defaults": {"model": {"primary": "local/scripted-1"}, "workspace": workspace, "skipBootstrap": True}
         },
@@ -140,6 +142,7 @@ def _environment(version: str, folder: Path, node: NodeInstall) -> dict[str, str
         "NODE_COMPILE_CACHE": str(CACHE / f"{version}.compiled"),
         "OPENCLAW_STATE_DIR": str(folder / "state"),
         "OPENCLAW_CONFIG_PATH": str(folder / "openclaw.json"),
+        "OPENCLAW_BUNDLED_SKILLS_DIR": str(folder / "no-skills"),
         "OPENCLAW_DISABLE_BONJOUR": "1",
         "OPENCLAW_NO_AUTO_UPDATE": "1",
         "OPENCLAW_NO_RESPAWN": "1",
@@ -154,8 +157,9 @@ async def open_real_gateway(
 ) -> AsyncIterator[RealGateway]:
     """That gateway, ready, for the body, with its state in ``folder``. Behind it nothing of it is left."""
     node = await find_node()
-    (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    (folder / "openclaw.json").write_text(json.dumps(_config(folder, model_url)))
+    for name in ("tmp", "no-skills"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "openclaw.json").write_text(json.dumps(_config(install.version, folder, model_url)))
     port = free_port() if port is None else port
     arguments = ("gateway", "run", "--port", str(port), "--bind", "loopback", "--auth", "token", "--token", TOKEN)
     command = ProcessCommand(
