@@ -53,7 +53,7 @@ class GatewayRun:
 
     def _take_chat(self, payload: Record) -> list[Record]:
         state = payload.get("state")
-        if state in _ENDINGS:
+        if isinstance(state, str) and state in _ENDINGS:
             # An abort is followed by a `final` on 2026.5: the first word counts.
             self.ended, self._ending = True, self._ending or payload
         elif state == "delta" and not self._in_detail:

@@ -270,7 +270,9 @@ class SessionTranslation(Translation):
     def event(self, event: GatewayEvent) -> Step:
         """Events of other runs are nobody's here: they are somebody else's conversation."""
         run, payload = self._run, event.payload
-        if run is None or event.event not in ("chat", "agent") or payload.get("runId") != run.run_id:
+        if run is None or event.event not in ("chat", "agent") or not isinstance(payload, dict):
+            return Step()
+        if payload.get("runId") != run.run_id:
             return Step()
         had_ended = run.ended
         told = Step(records=tuple(run.take(event.event, payload)))
@@ -303,7 +305,7 @@ class CatalogTranslation(Translation):
             for row in _rows(page):
                 if row.thread_id == self._thread_id:
                     return _success(command, _state(row.thread_id, busy=row.status in ("running", "active")))
-            return _failure(command, f"there is no {self.where}")
+            return _failure(command, f"there is no session {self._thread_id!r} in the catalog {self._catalog_id!r}")
 
         return self._ask("sessions.catalog.list", {"catalogId": self._catalog_id}, listed)
 

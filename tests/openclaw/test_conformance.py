@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
 from pi_trio.testing import open_model_server
 from tests.support import run
 
-from .conformance import ADMIN, CHECKS, READ, WRITE, Check, Lab
+from .conformance import ADMIN, CHECKS, Check, Lab
 from .gateways import TOKEN, VERSIONS, installed, open_real_gateway
 from .scenario import answer
 from .standin import open_standin

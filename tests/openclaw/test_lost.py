@@ -10,13 +10,13 @@ import trio
 from pi_trio.abc import Signal
 from pi_trio.errors import ClientError, ConnectionClosed, LeaseLost
 from pi_trio.lifecycle import BreakerPolicy, BreakerState
-from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
 from pi_trio.process import free_port
 from pi_trio.registry import OpenClawDiscovery, Registry
 from pi_trio.testing import open_model_server
 from tests.support import run
 
-from .conformance import ADMIN, READ, WRITE, open_registry
+from .conformance import ADMIN, open_registry
 from .gateways import TOKEN, VERSIONS, installed, open_real_gateway
 from .scenario import COUNT, SLOWLY, answer
 from .standin import open_standin
