@@ -116,6 +116,6 @@ def refused(url: str, fault: Fault) -> ConnectFailed:
     what = _REASONS.get(fault.word, "the gateway is still starting" if is_starting(fault) else "the gateway refused")
     details = fault.details if isinstance(fault.details, dict) else {}
     if "expectedProtocol" in details:
-        what += f" ({details['expectedProtocol']}, not {PROTOCOL})"
+        what += f" ({details['expectedProtocol']}, not {details.get('clientMaxProtocol', PROTOCOL)})"
     final = not {fault.code, fault.word} & _PASSING
     return ConnectFailed(url, f"{what}: {fault.message}", final=final, code=fault.word)

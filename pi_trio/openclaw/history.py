@@ -17,6 +17,8 @@ def messages_of(payload: Any) -> list[Record]:
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict):
             continue
+        if joined and _is_told_twice(row, joined[-1]):
+            continue
         if joined and _is_rest_of(row, joined[-1]):
             joined[-1] = {**joined[-1], **row, "content": [*joined[-1]["content"], *row["content"]]}
         else:
@@ -32,8 +34,19 @@ def _is_rest_of(row: Record, before: Record) -> bool:
     return isinstance(row.get("content"), list) and isinstance(before.get("content"), list)
 
 
+def _is_told_twice(row: Record, before: Record) -> bool:
+    """What was cut off by an abort, a gateway writes down, though the agent may have done so already."""
+    return _is_cut_off(row) and before.get("stopReason") == "aborted" and _said(row) == _said(before)
+
+
+def _is_cut_off(row: Record) -> bool:
+    return isinstance(row.get("openclawAbort"), dict)
+
+
 def _completed(row: Record) -> Record:
-    return assistant(row) if row.get("role") == "assistant" else row
+    if row.get("role") != "assistant":
+        return row
+    return assistant({**row, "stopReason": "aborted"} if _is_cut_off(row) else row)
 
 
 def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = None) -> Record:
@@ -45,22 +58,31 @@ def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = Non
     return made if error is None else {**made, "errorMessage": error}
 
 
-def of_run(messages: Sequence[Record], run_id: str) -> list[Record]:
-    """What was said in a run: behind its prompt, or, where prompts are not marked, behind the last one."""
-    begin = 0
-    for at, message in enumerate(messages):
-        if message.get("role") == "user":
-            begin = at
-            if message.get("idempotencyKey") == f"{run_id}:user":
-                break
+def of_run(messages: Sequence[Record], run_id: str, prompt: str) -> list[Record]:
+    """What was said in a run, from its prompt on; empty when that is not there.
+
+    A 2026.9 gateway marks its prompts with their runs. Of another, the last with these words is the one.
+    """
+    prompts = [at for at, message in enumerate(messages) if message.get("role") == "user"]
+    marked = [at for at in prompts if messages[at].get("idempotencyKey") == f"{run_id}:user"]
+    alike = [at for at in prompts if "idempotencyKey" not in messages[at] and _said(messages[at]) == prompt]
+    begin = (marked or alike or [len(messages)])[-1]
     return list(messages[begin:])
+
+
+def _said(message: Record) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else []
+    return "".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
 
 
 def last_text(messages: Sequence[Record]) -> str | None:
     """What the model said last."""
     for message in reversed(messages):
         if message.get("role") == "assistant":
-            return "".join(block.get("text", "") for block in message["content"] if isinstance(block, dict))
+            return _said(message)
     return None
 
 

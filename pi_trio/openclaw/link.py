@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -18,6 +19,9 @@ __all__ = ["SessionLink"]
 
 # Steps of a streamed answer, mostly, for a reader that does not come. It gets what it can have, and then the end.
 _MAX_INBOX = 50_000
+
+# Seconds until the same is asked again: little for whoever waits, and enough that the gateway has other things to do.
+_AGAIN = 0.1
 
 # RFC 6455: the connection is fine, its user is not.
 _POLICY_VIOLATION = 1008
@@ -35,6 +39,8 @@ class SessionLink(Link, Listener):
         self.prefix = translation.prefix
         self.session_key = translation.key if isinstance(translation, SessionTranslation) else None
         self._inbox: deque[Record] = deque()
+        self._later: list[bytes] = []
+        self._asked_again = trio.Event()
         self._arrived = trio.Event()
         self._closing: Closing | None = None
         self._sending_closed = False
@@ -73,6 +79,9 @@ class SessionLink(Link, Listener):
     def _do(self, step: Step) -> None:
         for request in step.requests:
             self._gateway.send(request)
+        if step.later:
+            self._later += step.later
+            self._asked_again.set()
         if step.records:
             self._inbox += step.records
             self._arrived.set()
@@ -81,13 +90,11 @@ class SessionLink(Link, Listener):
 
     def take(self, frame: GatewayResponse | GatewayEvent) -> None:
         """Translate one frame of the gateway for the client."""
-        try:
+        with suppress(ConnectionLost):  # whoever serves the gateway finds that, and ends this
             if isinstance(frame, GatewayResponse):
                 self._do(self._translation.response(frame))
             else:
                 self._do(self._translation.event(frame))
-        except ConnectionLost:
-            pass  # whoever serves the gateway finds that, and ends this
 
     def end(self, closing: Closing) -> None:
         """No more will come. Idempotent: the first reason is the one that is told."""
@@ -116,8 +123,15 @@ class SessionLink(Link, Listener):
         self._arrived.set()
 
     async def run_sender(self) -> None:
-        """Nothing is queued here: the gateway's connection has a sender of its own."""
-        await trio.sleep_forever()
+        """Ask what has to be asked again. Nothing else is queued here: the gateway's connection has its own sender."""
+        while True:
+            await self._asked_again.wait()
+            self._asked_again = trio.Event()
+            await trio.sleep(_AGAIN)
+            requests, self._later = self._later, []
+            with suppress(ConnectionLost):  # whoever serves the gateway finds that, and ends this
+                for request in requests:
+                    self._gateway.send(request)
 
     def close_sending(self) -> None:
         """Be done with the session; the gateway's connection goes on. Idempotent."""

@@ -45,10 +45,8 @@ class SessionRow(Wire):
 
     @property
     def busy(self) -> bool:
-        """Whether a run goes on. A 2026.5 gateway tells it by a flag that may outlive the run for a moment."""
-        if self.active_run_ids is not None:
-            return bool(self.active_run_ids)
-        return self.has_active_run is True and self.status in (None, "running")
+        """Whether a run goes on, as far as it is told: ``sessions.describe`` of a 2026.5 gateway does not."""
+        return bool(self.active_run_ids) if self.active_run_ids is not None else self.has_active_run is True
 
     @property
     def agent(self) -> str | None:

@@ -23,8 +23,9 @@ _TOOL_PHASES = {"start": "tool_execution_start", "update": "tool_execution_updat
 class GatewayRun:
     """Makes Pi's events of a run's events. :attr:`ended` says that the history is to be asked for."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, prompt: str) -> None:
         self.run_id = run_id
+        self.prompt = prompt
         self.ended = False
         """Whether the gateway has said that it is over."""
         self._ending: Record = {}
@@ -52,7 +53,7 @@ class GatewayRun:
 
     def _take_chat(self, payload: Record) -> list[Record]:
         state = payload.get("state")
-        if state in _ENDINGS:
+        if isinstance(state, str) and state in _ENDINGS:
             # An abort is followed by a `final` on 2026.5: the first word counts.
             self.ended, self._ending = True, self._ending or payload
         elif state == "delta" and not self._in_detail:
@@ -90,9 +91,9 @@ class GatewayRun:
             record["isError"] = data.get("isError") is True
         return [record]
 
-    def settle(self, messages: Sequence[Record] | None) -> list[Record]:
-        """The end of the run. ``messages`` are those of it in the history; ``None`` when it could not be had."""
-        said = list(messages or ())
+    def settle(self, messages: Sequence[Record]) -> list[Record]:
+        """The end of the run. ``messages`` are those of it in the history."""
+        said = [self._with_reason(message) for message in messages]
         if (answer := self._unwritten(said)) is not None:
             said.append(answer)
         records: list[Record] = []
@@ -104,6 +105,12 @@ class GatewayRun:
             records.append({"type": "message_end", "message": message})
         records.append({"type": "agent_end", "messages": said, "willRetry": False})
         return [*records, {"type": "agent_settled", "aborted": self._ending.get("state") == "aborted"}]
+
+    def _with_reason(self, message: Record) -> Record:
+        """What went wrong is told when it does, and may not be written down."""
+        error = self._ending.get("errorMessage")
+        failed = message.get("stopReason") == "error" and isinstance(error, str)
+        return {"errorMessage": error, **message} if failed else message
 
     def _unwritten(self, said: Sequence[Record]) -> Record | None:
         """The answer that the gateway told of but has not written down, or ``None``."""

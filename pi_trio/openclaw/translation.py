@@ -17,13 +17,16 @@ from ..errors import Unsupported
 from ..protocol import Record, ShapeError, structure
 from .frames import GatewayEvent, GatewayResponse, encode_request
 from .history import count, last_text, messages_of, of_run
-from .rows import CatalogRow, CatalogsPage, Described, SessionRow
+from .rows import CatalogRow, CatalogsPage, Described, SessionRow, SessionsPage
 from .run import GatewayRun
 
 __all__ = ["CatalogTranslation", "SessionTranslation", "Step", "Translation"]
 
 # The most that every version gives at once.
 _HISTORY = 1000
+
+# Sessions whose key contains that of ours; the one that was in use last comes first.
+_LISTED = 20
 
 # How long one question for the end of a run waits; it is asked again then. A timer of Node.js has 31 bits of milliseconds.
 _WAIT_MS = 600_000
@@ -37,9 +40,11 @@ class Step:
     """For the gateway."""
     records: tuple[Record, ...] = ()
     """For the client."""
+    later: tuple[bytes, ...] = ()
+    """For the gateway, after a moment: what was asked before, and has to be asked again."""
 
     def __add__(self, other: Step) -> Step:
-        return Step(self.requests + other.requests, self.records + other.records)
+        return Step(self.requests + other.requests, self.records + other.records, self.later + other.later)
 
 
 _Answer: TypeAlias = Callable[[GatewayResponse], Step]
@@ -184,8 +189,8 @@ class SessionTranslation(Translation):
             raise Unsupported("prompt with a streaming_behavior", self.where)
         if self._run is not None:
             return _failure(command, "a run is going on")
-        run = GatewayRun(self._make_id())
-        params: Record = {"sessionKey": self.key, "message": command.get("message", ""), "idempotencyKey": run.run_id}
+        run = GatewayRun(self._make_id(), str(command.get("message", "")))
+        params: Record = {"sessionKey": self.key, "message": run.prompt, "idempotencyKey": run.run_id}
         if images := command.get("images"):
             params["attachments"] = [_attachment(image) for image in images]
         self._run = run
@@ -195,6 +200,9 @@ class SessionTranslation(Translation):
         if not response.ok:
             self._run = None
             return _refusal(command, response)
+        if response.payload.get("runId") != run.run_id:
+            self._run = None
+            return _failure(command, "the session has a run with this prompt going on")
         started = _success(command, {"disposition": "started"}) + Step(records=({"type": "agent_start"},))
         # A 2026.5 gateway says nothing when a run has failed: but it answers who asks for its end.
         return started if run.ended else started + self._wait_for_end(run)
@@ -210,11 +218,34 @@ class SessionTranslation(Translation):
         return self._ask("agent.wait", {"runId": run.run_id, "timeoutMs": _WAIT_MS}, over)
 
     def _conclude(self, run: GatewayRun) -> Step:
-        """Ask what was said in the end."""
+        """Wait until the session takes another prompt.
+
+        A 2026.5 gateway tells the end of a run up to 2 seconds before that; a prompt that comes in between is put
+        into a queue, from where it is run under another id, or taken for the same one.
+        """
         run.ended = True
+        params = {"search": self.key, "limit": _LISTED}
+
+        def listed(response: GatewayResponse) -> Step:
+            if response.ok and self._is_busy(response.payload):
+                asked = self._ask("sessions.list", params, listed)
+                return Step(later=asked.requests)
+            return self._settle(run)
+
+        return self._ask("sessions.list", params, listed)
+
+    def _is_busy(self, payload: Any) -> bool:
+        try:
+            page = structure(payload, SessionsPage)
+        except ShapeError:
+            return False
+        return any(row.busy for row in page.sessions if row.key == self.key)
+
+    def _settle(self, run: GatewayRun) -> Step:
+        """Ask what was said in the end, and tell it."""
 
         def told(response: GatewayResponse) -> Step:
-            said = of_run(messages_of(response.payload), run.run_id) if response.ok else None
+            said = of_run(messages_of(response.payload), run.run_id, run.prompt) if response.ok else []
             self._run = None
             waiting, self._told_to_abort = self._told_to_abort, []
             return sum(map(_success, waiting), Step(records=tuple(run.settle(said))))
@@ -239,7 +270,9 @@ class SessionTranslation(Translation):
     def event(self, event: GatewayEvent) -> Step:
         """Events of other runs are nobody's here: they are somebody else's conversation."""
         run, payload = self._run, event.payload
-        if run is None or event.event not in ("chat", "agent") or payload.get("runId") != run.run_id:
+        if run is None or event.event not in ("chat", "agent") or not isinstance(payload, dict):
+            return Step()
+        if payload.get("runId") != run.run_id:
             return Step()
         had_ended = run.ended
         told = Step(records=tuple(run.take(event.event, payload)))
@@ -272,7 +305,7 @@ class CatalogTranslation(Translation):
             for row in _rows(page):
                 if row.thread_id == self._thread_id:
                     return _success(command, _state(row.thread_id, busy=row.status in ("running", "active")))
-            return _failure(command, f"there is no {self.where}")
+            return _failure(command, f"there is no session {self._thread_id!r} in the catalog {self._catalog_id!r}")
 
         return self._ask("sessions.catalog.list", {"catalogId": self._catalog_id}, listed)
 
