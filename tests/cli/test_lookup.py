@@ -21,9 +21,12 @@ from pi_trio import Criteria, FileDiscovery, Health, LeastLoaded
 from pi_trio.cli import main as pitrio
 from pi_trio.cli.select import Wish, make_strategy, select_command
 from pi_trio.launch import PiInstall
+from pi_trio.openclaw import GatewayOptions, open_gateway
 from pi_trio.registry import Strategy
 from tests.cli.test_cli import MODEL, PITRIO, Terminal, terminal
 from tests.cli.test_serve import line_of
+from tests.openclaw.gateways import TOKEN, VERSIONS
+from tests.openclaw.standin import open_standin
 from tests.support import run
 
 CLOSED = "ws://127.0.0.1:9"
@@ -328,6 +331,38 @@ def test_a_file_that_cannot_be_read_is_told_and_hides_nobody(tmp_path: Path) -> 
     done = invoke("select", "--file", str(bad))
     assert done.exit_code == 1, "who knows whom it lists"
     assert done.stderr.endswith("pitrio: there is no instance\n")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_sessions_of_a_gateway(one_pi: PiInstall, tmp_path: Path, version: str) -> None:
+    async def main() -> None:
+        async with terminal(one_pi, tmp_path, []) as bare, open_standin(version, TOKEN) as standin:
+            here = attrs.evolve(bare, env={**bare.env, "OPENCLAW_GATEWAY_TOKEN": TOKEN})
+            async with open_gateway(standin.url, GatewayOptions(token=TOKEN, scopes=("operator.admin",))) as gateway:
+                for key in ("agent:main:one", "agent:main:two"):
+                    await gateway.request("sessions.create", {"key": key, "model": "local/scripted-1"})
+            name = f"openclaw:127.0.0.1:{standin.port}"
+            ids = {f"{name}/agent:main:one", f"{name}/agent:main:two"}
+
+            told = json.loads((await here.pitrio("discover", "--openclaw", standin.url, "--json")).stdout)
+            assert {(each["id"], each["source"], each["health"]) for each in told["instances"]} == {
+                (each, name, "healthy") for each in ids
+            }
+            wanted = ("--tag", "agent:main", "--exclude", f"{name}/agent:main:one", "--json")
+            told = json.loads((await here.pitrio("select", "--openclaw", standin.url, *wanted)).stdout)
+            assert told["instance"]["id"] == f"{name}/agent:main:two"
+            assert told["refused"] == {f"{name}/agent:main:one": "exclude"}
+
+            wrong = tmp_path / "wrong"
+            wrong.write_text("not-it\n")
+            done = await here.pitrio("discover", "--openclaw", standin.url, "--openclaw-token-file", str(wrong))
+            assert (done.returncode, done.stdout) == (1, b"no instances\n")
+            assert done.stderr.decode().startswith(f"pitrio: {name}: no connection to {standin.url}")
+            assert "token" in done.stderr.decode()
+            assert "not-it" not in done.stderr.decode()
+            assert TOKEN not in done.stderr.decode()
+
+    run(main)
 
 
 def test_a_gateway_that_is_not_there_is_told() -> None:
