@@ -103,8 +103,8 @@ class Members:
         }
 
 
-# These are compared and copied: others are folded first where there is no room for all.
-_WHOLE = ("id", "where", "health", "took")
+# These are compared and copied: others are folded where there is no room for all, the widest first.
+_WHOLE = ("where", "health", "took")
 
 # What does not tell one from another is not shown, if it is this, or where it comes from.
 _USUAL = {"region": "-", "capabilities": "-", "tags": "-", "room": "1"}
