@@ -33,6 +33,10 @@ CLOSED = "ws://127.0.0.1:9"
 """The port of the discard service, which is nowhere any more."""
 
 
+AWHILE = 180.0
+"""Seconds after which a test has hung that starts many processes, each of which takes a while on a busy machine."""
+
+
 def listed(name: str, url: str, **more: Any) -> str:
     return f"[[instance]]\nid = '{name}'\nurl = '{url}'\n" + "".join(
         f"{key} = {value!r}\n" for key, value in more.items()
@@ -77,71 +81,73 @@ async def served(pi: PiInstall, folder: Path) -> AsyncIterator[Served]:
         process.send_signal(signal.SIGINT)
 
 
-def test_who_is_there_and_who_would_be_taken(one_pi: PiInstall, tmp_path: Path) -> None:
+def test_who_is_there(one_pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         async with served(one_pi, tmp_path) as them:
-            await at_urls(them)
-            await in_a_file(them)
-            await picked(them)
-            await nobody(them)
+            done = await them.here.pitrio("discover", *them.urls, "--token-file", them.token_file, "--json")
+            told = json.loads(done.stdout)
+            assert done.returncode == 0
+            assert [each["url"] for each in told["instances"]] == them.urls
+            assert {(each["health"], each["provider"], each["model"]) for each in told["instances"]} == {
+                ("healthy", "scripted", "scripted-1")
+            }
+            assert told["discoveries"] == [{"name": "command line", "told": True, "error": None}]
 
-    async def at_urls(them: Served) -> None:
-        done = await them.here.pitrio("discover", *them.urls, "--token-file", them.token_file, "--json")
-        told = json.loads(done.stdout)
-        assert done.returncode == 0
-        assert [each["url"] for each in told["instances"]] == them.urls
-        assert {(each["health"], each["provider"], each["model"]) for each in told["instances"]} == {
-            ("healthy", "scripted", "scripted-1")
-        }
-        assert told["discoveries"] == [{"name": "command line", "told": True, "error": None}]
+            token = Path(them.token_file).read_text().strip()
+            shown = attrs.evolve(them.here, env={**them.here.env, "PI_TRIO_TOKEN": token})
+            done = await shown.pitrio("discover", them.urls[0])
+            assert f"{them.urls[0]}  healthy" in done.stdout.decode()
+            assert token not in (done.stdout + done.stderr).decode()
 
-        token = Path(them.token_file).read_text().strip()
-        shown = attrs.evolve(them.here, env={**them.here.env, "PI_TRIO_TOKEN": token})
-        done = await shown.pitrio("discover", them.urls[0])
-        assert f"{them.urls[0]}  healthy" in done.stdout.decode()
-        assert token not in (done.stdout + done.stderr).decode()
+            done = await them.here.pitrio("discover", them.urls[0])
+            assert done.returncode == 0, "it was looked, and what there is is not well"
+            assert "unhealthy" in done.stdout.decode()
+            assert "HTTP 401: it wants a token" in done.stdout.decode()
 
-        done = await them.here.pitrio("discover", them.urls[0])
-        assert done.returncode == 0, "it was looked, and what there is is not well"
-        assert "unhealthy" in done.stdout.decode()
-        assert "HTTP 401: it wants a token" in done.stdout.decode()
+            done = await them.here.pitrio("discover", "--file", str(them.file))
+            lines = done.stdout.decode().splitlines()
+            assert done.returncode == 0
+            heads = ["id", "where", "health", "took", "model", "region", "capabilities", "tags", "room"]
+            assert lines[0].split() == heads
+            assert [line.split()[0] for line in lines[1:4]] == ["a", "b", "gone"]
+            assert lines[4].startswith(f"gone: no connection to {CLOSED}")
 
-    async def in_a_file(them: Served) -> None:
-        done = await them.here.pitrio("discover", "--file", str(them.file))
-        lines = done.stdout.decode().splitlines()
-        assert done.returncode == 0
-        assert lines[0].split() == ["id", "where", "health", "took", "model", "region", "capabilities", "tags", "room"]
-        assert [line.split()[0] for line in lines[1:4]] == ["a", "b", "gone"]
-        assert lines[4].startswith(f"gone: no connection to {CLOSED}")
+    run(main, patience=AWHILE)
 
-    async def picked(them: Served) -> None:
-        wanted = ("--capability", "gpu", "--tag", "ci", "--model", "scripted-1", "--provider", "scripted")
-        done = await them.here.pitrio("select", "--file", str(them.file), *wanted, "--json")
-        told = json.loads(done.stdout)
-        assert (done.returncode, told["instance"]["id"]) == (0, "b")
-        assert told["refused"] == {"a": "capabilities", "gone": "provider"}
 
-        done = await them.here.pitrio("select", "--file", str(them.file))
-        first, why, then, refused = done.stdout.decode().splitlines()
-        assert first == f"a  {them.urls[0]}  scripted/scripted-1"
-        assert why == "why: least loaded: 0 of 2 in use; 2 of 3 instances match"
-        assert then == "next: b"
-        assert refused.startswith("not gone: health (no connection")
+def test_who_would_be_taken_and_why(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(one_pi, tmp_path) as them:
 
-    async def nobody(them: Served) -> None:
-        done = await them.here.pitrio("select", "--file", str(them.file), "--region", "eu", "--min-free", "3")
-        assert (done.returncode, done.stdout) == (5, b"")
-        said = done.stderr.decode().splitlines()
-        assert said[0].endswith("none had the right free capacity")
-        assert said[1:] == ["not a: free capacity (2)", "not b: region (us)", "not gone: region (us)"]
+            async def select(*criteria: str) -> subprocess.CompletedProcess[bytes]:
+                return await them.here.pitrio("select", "--file", str(them.file), *criteria)
 
-        done = await them.here.pitrio("select", "--file", str(them.file), "--provider", "other", "--json")
-        told = json.loads(done.stdout)
-        assert done.returncode == 5
-        assert (told["instance"], told["criterion"]) == (None, "provider")
-        assert told["passed"] == {"registered": 3, "selectable": 3, "provider": 0}
+            wanted = ("--capability", "gpu", "--tag", "ci", "--model", "scripted-1", "--provider", "scripted")
+            done = await select(*wanted, "--json")
+            told = json.loads(done.stdout)
+            assert (done.returncode, told["instance"]["id"]) == (0, "b")
+            assert told["refused"] == {"a": "capabilities", "gone": "provider"}
 
-    run(main)
+            done = await select()
+            first, why, then, refused = done.stdout.decode().splitlines()
+            assert first == f"a  {them.urls[0]}  scripted/scripted-1"
+            assert why == "why: least loaded: 0 of 2 in use; 2 of 3 instances match"
+            assert then == "next: b"
+            assert refused.startswith("not gone: health (no connection")
+
+            done = await select("--region", "eu", "--min-free", "3")
+            assert (done.returncode, done.stdout) == (5, b"")
+            said = done.stderr.decode().splitlines()
+            assert said[0].endswith("none had the right free capacity")
+            assert said[1:] == ["not a: free capacity (2)", "not b: region (us)", "not gone: region (us)"]
+
+            done = await select("--provider", "other", "--json")
+            told = json.loads(done.stdout)
+            assert done.returncode == 5
+            assert (told["instance"], told["criterion"]) == (None, "provider")
+            assert told["passed"] == {"registered": 3, "selectable": 3, "provider": 0}
+
+    run(main, patience=AWHILE)
 
 
 def test_each_criterion_and_strategy_counts(
@@ -174,7 +180,7 @@ def test_each_criterion_and_strategy_counts(
             preferring = make_strategy("capability-match", key=None, seed=None, prefer=("gpu",))
             assert (await pick(preferring))["instance"]["id"] == "b"
 
-    run(main)
+    run(main, patience=AWHILE)
 
 
 def test_it_is_watched_until_an_interrupt(one_pi: PiInstall, tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_it_is_watched_until_an_interrupt(one_pi: PiInstall, tmp_path: Path) -> 
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
 
-    run(main)
+    run(main, patience=AWHILE)
 
 
 # --- other sources, and mistakes -----------------------------------------------------------------
@@ -266,7 +272,7 @@ def test_discoveries_of_other_packages(one_pi: PiInstall, tmp_path: Path) -> Non
                 b"no discovery 'none' is installed (there are: again, broken, listed, lost, odd, silent)" in done.stderr
             )
 
-    run(main)
+    run(main, patience=AWHILE)
 
 
 def invoke(*arguments: str) -> Result:
@@ -362,7 +368,7 @@ def test_the_sessions_of_a_gateway(one_pi: PiInstall, tmp_path: Path, version: s
             assert "not-it" not in done.stderr.decode()
             assert TOKEN not in done.stderr.decode()
 
-    run(main)
+    run(main, patience=AWHILE)
 
 
 def test_a_gateway_that_is_not_there_is_told() -> None:
