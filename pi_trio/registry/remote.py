@@ -25,9 +25,9 @@ def check_reachable(found: Found) -> None:
     name, url = found.instance_id, found.profile.url
     if url is None:
         raise ValueError(f"nothing says how to open a client to {name!r}: give it a url, or open_client")
-    if "@" in urlsplit(url).netloc:  # events and tables show URLs
-        raise ValueError(f"the url of {name!r} names a user: what is secret belongs into token or token_file")
     try:
+        if "@" in urlsplit(url).netloc:  # events and tables show URLs
+            raise ValueError("its url names a user: what is secret belongs into token or token_file")
         # Where a token may not go does not depend on what is in the file.
         check_url(url, found.token if found.token_file is None else "some")
     except ValueError as error:

@@ -221,6 +221,7 @@ def test_what_cannot_be_reached_by_any_means_is_told_and_keeps_nobody_else_out()
         ("ok", "ws://127.0.0.1:9"),
         ("page", "http://127.0.0.1:9"),
         ("dots", "ws://a..b:9"),
+        ("bracket", "ws://[::1:9"),
         ("clear", "ws://build.example:9"),
         ("user", "wss://me:hush@build.example:9"),
         ("none", None),
