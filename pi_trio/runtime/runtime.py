@@ -261,7 +261,8 @@ class Runtime:
             raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
         if wanted is not None:
             check_text("id", wanted)
-            if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:
+            alive = wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL
+            if alive or self._registry.is_elsewhere(wanted):
                 raise InstanceExists(wanted)
         if self._count_alive() >= self._max_instances:
             raise MaxInstancesError(self._max_instances)
@@ -275,7 +276,7 @@ class Runtime:
         while True:
             self._last_number += 1
             name = f"pi-{self._last_number}"
-            if name not in self._supervisors:
+            if name not in self._supervisors and not self._registry.is_elsewhere(name):
                 return name
 
     def get(self, instance_id: str) -> Instance:
