@@ -6,13 +6,12 @@ import threading
 from collections.abc import Collection
 
 import trio
-import trio.testing
 
 from ..runtime import open_runtime
 from .driver import Driver, how_it_ended
 from .model import answer
 from .plans import Plan
-from .schedule import Checkpoints, Watchdog, seeded
+from .schedule import Checkpoints, JumpingClock, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
 from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
 from .world import Fault, World, open_world
@@ -48,7 +47,7 @@ def run_plan(plan: Plan) -> Trace:
 
     with seeded(plan.seed):
         try:
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
+            trio.run(main, clock=JumpingClock(), instruments=instruments)
         except BaseException:
             if not watchdog.bit:
                 raise
