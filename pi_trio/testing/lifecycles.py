@@ -123,10 +123,12 @@ def check_lifecycles(
     """
     check = LifecycleCheck() if check is None else check
     count = _Counter(check, progress)
+    drawn = check.plans()  # made once: a strategy takes longer to make than to draw from
     batch = 0
     with quiet(), _settled():
         while count.wants_more:
-            _run_batch(check, count, batch)
+            _run_batch(check, drawn, count, batch)
+            gc.collect()
             batch += 1
     return LifecycleReport(count.plans, count.lifecycles, time.perf_counter() - count.started)
 
@@ -145,13 +147,20 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """Everything that is there already stays: the garbage collector need not look at it once more for every few lives."""
+    """The garbage collector does not look at what is there already, nor in the middle of a run: between batches is enough.
+
+    (What it would finalize there would depend on what else had run before.)
+    """
+    enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
         gc.unfreeze()
+        if enabled:
+            gc.enable()
 
 
 class _Counter:
@@ -188,7 +197,7 @@ class _Counter:
                 self._progress(plan, trace)
 
 
-def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
+def _run_batch(check: LifecycleCheck, drawn: st.SearchStrategy[Plan], count: _Counter, batch: int) -> None:
     settings = hypothesis.settings(
         max_examples=_BATCH if check.seconds is not None else min(_BATCH, check.examples - count.plans),
         database=None,
@@ -203,7 +212,7 @@ def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
 
     @hypothesis.seed(check.seed * 1_000_003 + batch)
     @settings
-    @hypothesis.given(check.plans())
+    @hypothesis.given(drawn)
     def run(plan: Plan) -> None:
         count.run(plan)
 

@@ -1,5 +1,4 @@
-"""Time that jumps; the order in which tasks run, made a function of a seed; cancelling a task at its k-th checkpoint;
-giving up.
+"""The order in which tasks run, made a function of a seed; cancelling a task at its k-th checkpoint; giving up.
 
 What is under here reaches into Trio: it has no public way to seed its scheduler. (Hypothesis's plugin for Trio does the
 same, but with one seed for a whole run of examples, which explores one interleaving.)
@@ -7,7 +6,6 @@ same, but with one seed for a whole run of examples, which explores one interlea
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import Any
 import trio
 import trio._core._run as trio_run
 
-__all__ = ["Checkpoints", "JumpingClock", "Watchdog", "seeded"]
+__all__ = ["Checkpoints", "Watchdog", "seeded"]
 
 
 @contextmanager
@@ -33,35 +31,6 @@ def seeded(seed: int) -> Iterator[None]:
         scheduler.setstate(before[0])
         random.setstate(before[1])
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before[2]  # type: ignore[misc]
-
-
-class JumpingClock(trio.abc.Clock):
-    """The time of a run to which nothing comes from outside: no thread, no descriptor, no ``wait_all_tasks_blocked``.
-
-    It is the next deadline as soon as Trio asks how long it may sleep, which it does when no task can run. That is what
-    ``trio.testing.MockClock(autojump_threshold=0)`` does, too, but only after a look whether there was any I/O: one
-    more turn of Trio's loop for each jump. Time is exactly what the deadlines say, not a sum of what it jumped.
-    """
-
-    def __init__(self) -> None:
-        self._now = 0.0
-
-    def __repr__(self) -> str:
-        return f"<JumpingClock at {self._now:g}>"
-
-    def start_clock(self) -> None:
-        """Trio calls this at the beginning."""
-
-    def current_time(self) -> float:
-        """Seconds since the beginning."""
-        return self._now
-
-    def deadline_to_sleep_time(self, deadline: float) -> float:
-        """How long Trio may sleep: not at all, it is that late already."""
-        if deadline == math.inf:
-            return math.inf
-        self._now = max(self._now, deadline)
-        return 0.0
 
 
 class Checkpoints(trio.abc.Instrument):

@@ -8,10 +8,11 @@ from collections.abc import Collection
 import trio
 
 from ..runtime import open_runtime
+from .clock import JumpingClock, sleep
 from .driver import Driver, how_it_ended
 from .model import answer
 from .plans import Plan
-from .schedule import Checkpoints, JumpingClock, Watchdog, seeded
+from .schedule import Checkpoints, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
 from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
 from .world import Fault, World, open_world
@@ -117,7 +118,7 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
 
 
 async def _lose_patience(seconds: float, around: trio.CancelScope, record: Record) -> None:
-    await trio.sleep(seconds)
+    await sleep(seconds)
     record(ScopeCancelled(trio.current_time(), "runtime"))
     around.cancel()
 
