@@ -20,18 +20,15 @@ MUTANTS = (
         _HERE,
         "slot-given-back-early",
         "the place among those that are starting is given back before the process is ready",
-        ("            await self._up.wait()\n", "            await trio.lowlevel.checkpoint()\n"),
+        ("        self._slot = starts\n", "        starts.release_on_behalf_of(self)\n"),
     ),
     _of(
         _HERE,
         "slot-leaked-on-failure",
         "a spawn that fails does not give back its place among those that are starting",
         (
-            (
-                "        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too\n"
-                "            starts.release_on_behalf_of(self)"
-            ),
-            "        finally:\n            if self._ready:\n                starts.release_on_behalf_of(self)",
+            "        finally:\n            self._release_slot()\n",
+            "        finally:\n            if self._ready:\n                self._release_slot()\n",
         ),
     ),
     _of(
