@@ -124,7 +124,8 @@ class Driver:
         self._checkpoints = checkpoints
         self._nursery = nursery  # around the runtime: what it holds sees the runtime's end
         self._numbers = numbers
-        self._pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        self._specs = [attrs.evolve(spec, pi=pi) if spec.pi is None else spec for spec in plan.specs]
         self._runtime: Runtime
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
@@ -265,8 +266,7 @@ class Driver:
     # --- steps -----------------------------------------------------------------------------------------------
 
     def _spec(self, number: int) -> InstanceSpec:
-        spec = self._plan.specs[number % len(self._plan.specs)]
-        return attrs.evolve(spec, pi=self._pi) if spec.pi is None else spec
+        return self._specs[number % len(self._specs)]
 
     def _name(self, prefix: str) -> str:
         name = f"{prefix}{len(self._numbers)}"

@@ -29,6 +29,9 @@ __all__ = ["LifecycleCheck", "LifecycleFailure", "LifecycleReport", "check_lifec
 # Hypothesis looks at what it has seen when it makes the next example, which takes longer and longer.
 _BATCH = 10
 
+# The garbage of so many runs is collected at a time.
+_RUNS_PER_COLLECTION = 10
+
 
 @attrs.frozen(kw_only=True)
 class LifecycleCheck:
@@ -128,7 +131,6 @@ def check_lifecycles(
     with quiet(), _settled():
         while count.wants_more:
             _run_batch(check, drawn, count, batch)
-            gc.collect()
             batch += 1
     return LifecycleReport(count.plans, count.lifecycles, time.perf_counter() - count.started)
 
@@ -147,9 +149,9 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """The garbage collector does not look at what is there already, nor in the middle of a run: between batches is enough.
+    """The garbage collector never looks at what is there already, nor at anything in the middle of a run.
 
-    (What it would finalize there would depend on what else had run before.)
+    What it would finalize there would depend on what has run before.
     """
     enabled = gc.isenabled()
     gc.collect()
@@ -173,6 +175,7 @@ class _Counter:
         self.plans = 0
         self.lifecycles = 0
         self.failed = False
+        self._runs = 0
 
     @property
     def wants_more(self) -> bool:
@@ -185,6 +188,9 @@ class _Counter:
         """Run one plan, unless there have been enough. One that fails is made smaller whatever the time is."""
         if not self.failed and not self.wants_more:
             return
+        self._runs += 1
+        if self._runs % _RUNS_PER_COLLECTION == 0:
+            gc.collect()
         trace = run_plan(plan)
         violations = check_trace(trace, self._check.invariants)
         if violations:
