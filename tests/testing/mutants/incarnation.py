@@ -67,7 +67,7 @@ MUTANTS = (
         "no-sweep",
         "what is left of the tree after the process's own end is not killed",
         ("            self._gone = True\n            tree.kill_tree()\n", "            self._gone = True\n"),
-        ("                    tree.kill_tree()\n                    tree.close()", "                    tree.close()"),
+        ("                tree.kill_tree()\n                tree.close()", "                tree.close()"),
     ),
     _of(
         _HERE,
@@ -172,8 +172,8 @@ MUTANTS = (
         "pipes-left-open",
         "the pipes of a process that is gone are not closed",
         (
-            "                    tree.kill_tree()\n                    tree.close()",
-            "                    tree.kill_tree()",
+            "                tree.kill_tree()\n                tree.close()",
+            "                tree.kill_tree()",
         ),
     ),
     _of(
