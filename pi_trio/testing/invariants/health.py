@@ -164,7 +164,7 @@ def the_unhealthy_are_ended(story: Story) -> Iterator[Finding]:
             if launch is None or policy.action == "report" or life.asked_before(each.index):
                 continue
             signalled = any(abs(term.event.at - each.event.at) <= EPSILON for term in launch.sent("SIGTERM"))
-            gone = launch.exited is not None and launch.exited.event.at <= each.event.at + EPSILON
+            gone = launch.over_since <= each.event.at + EPSILON
             if not signalled and not gone:
                 yield Finding(f"{life.instance} is unhealthy, and nobody ended it", each)
             after = [state for state in life.states if state.index > each.index]
