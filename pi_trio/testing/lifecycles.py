@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 
 from ..launch import InstanceSpec
-from ..lifecycle import Registered
+from ..lifecycle import Exited
 from ..supervisor import Strategy
 from .invariants import INVARIANTS, Invariant, Violation, check_trace
 from .plans import Plan
@@ -86,7 +86,8 @@ class LifecycleReport:
 
     plans: int
     lifecycles: int
-    """Instances that were spawned."""
+    """Processes that were started, and brought or seen to their end: an instance that is restarted has several, one
+    whose spawn failed none."""
     seconds: float
     """How long it took."""
 
@@ -198,7 +199,7 @@ class _Counter:
             raise LifecycleFailure(plan, violations)
         if not self.failed:
             self.plans += 1
-            self.lifecycles += sum(isinstance(each.event, Registered) for each in trace.of(Published))
+            self.lifecycles += sum(isinstance(each.event, Exited) for each in trace.of(Published))
             if self._progress is not None:
                 self._progress(plan, trace)
 
