@@ -200,7 +200,7 @@ class Incarnation:
             pumps_done.set()
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._client.serve_dialogs)
+            self._client.serve_dialogs(nursery)
             nursery.start_soon(pump)
             nursery.start_soon(transport.run_sender)
             if self._tools.enabled:
