@@ -70,8 +70,8 @@ class Checkpoints(trio.abc.Instrument):
 class Watchdog(JumpingClock):
     """A clock that ends a run that does not end: a shield without a deadline, a loop without progress.
 
-    Everything is cancelled, shields or not, when nobody will ever wake up, when it is later than ``seconds``, or when
-    the clock was read ``readings`` times: Trio reads it each time it goes round its loop.
+    Everything is cancelled then, shields or not, as soon as it is ``seconds`` late, or the clock was read ``readings``
+    times: Trio reads it each time it goes round its loop.
     """
 
     def __init__(self, *, seconds: float, readings: int, before_biting: Callable[[], None]) -> None:
@@ -89,11 +89,10 @@ class Watchdog(JumpingClock):
             self._bite()
         return self._now
 
-    def deadline_to_sleep_time(self, deadline: float) -> float:
-        """See :class:`JumpingClock`."""
-        if super().deadline_to_sleep_time(deadline) or self._now > self._seconds:
-            self._bite()
-        return 0.0
+    async def watch(self) -> None:
+        """To be run as a system task: then there is always something to come, if only this."""
+        await self.sleep_until(self._seconds)
+        self._bite()
 
     def _bite(self) -> None:
         if not self.bit:

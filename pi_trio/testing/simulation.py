@@ -40,6 +40,7 @@ def run_plan(plan: Plan) -> Trace:
     watchdog = Watchdog(seconds=_MAX_SECONDS, readings=_MAX_READINGS, before_biting=recorder.end)
 
     async def main() -> None:
+        trio.lowlevel.spawn_system_task(watchdog.watch)
         await _simulate(plan, recorder.record, checkpoints)
 
     with seeded(plan.seed):

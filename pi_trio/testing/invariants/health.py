@@ -122,7 +122,7 @@ def _probe(launch: Launch, policy: HealthPolicy, at: float) -> _Probe:
         latency = answer.read_at - at
         if abs(latency - policy.timeout) <= EPSILON or abs(latency - policy.slow_after) <= EPSILON:
             raise _Unclear
-        if latency < policy.timeout:
+        if 0.0 <= latency < policy.timeout:  # before it was asked for, it is the answer to another with its id
             if (answer.record or {}).get("success") is True:
                 return _Probe(answer.read_at, latency, heard=True)
             raise _Unclear  # refused: whether anything else was heard makes no difference that matters
