@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 import attrs
 from hypothesis import strategies as st
@@ -14,7 +12,6 @@ from ...lifecycle import Backoff, HealthPolicy, RestartPolicy, RestartType
 from ...supervisor import Strategy
 from .. import faults as f
 from ..world import Fault
-from .built import built
 from .plan import Affliction, Plan
 from .steps import (
     Advance,
@@ -39,14 +36,12 @@ __all__ = ["endings", "faults", "health_policies", "plans", "restart_policies", 
 # Few values for each, at the edges and in between: what matters is which of two deadlines comes first.
 _SECONDS = (0.0, 0.05, 0.5, 2.0)
 _SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP", "SIGCONT", "SIGINT", "SIGHUP")
-_TARGETS = range(6)
-_BOOL = (False, True)
+_TARGETS = st.integers(0, 5)
+_BOOL = st.booleans()
 
 
-def _cancel_at(checkpoints: int) -> Sequence[int | None]:
-    """At one of the first ones, or three times as often not at all. Beyond the 60th, not at each."""
-    some = range(1, checkpoints + 1, 1 + checkpoints // 60)
-    return (*[None] * (3 * len(some)), *some) if checkpoints else (None,)
+def _cancel_at(checkpoints: int) -> st.SearchStrategy[int | None]:
+    return st.one_of(st.none(), st.none(), st.none(), st.integers(1, checkpoints)) if checkpoints else st.none()
 
 
 def restart_policies(
@@ -60,19 +55,15 @@ def restart_policies(
     reset_after: Sequence[float] = (0.0, 0.5, 3.0),
 ) -> st.SearchStrategy[RestartPolicy]:
     """Restart policies, each value from the ones that are given."""
-
-    def policy(base: float, cap: float, jitter: float, **others: Any) -> RestartPolicy:
-        return RestartPolicy(backoff=Backoff(base=base, cap=cap, jitter=jitter), **others)
-
-    return built(
-        policy,
-        type=types,
-        intensity=intensity,
-        period=period,
-        base=base,
-        cap=cap,
-        jitter=jitter,
-        reset_after=reset_after,
+    return st.builds(
+        RestartPolicy,
+        type=st.sampled_from(types),
+        intensity=st.sampled_from(intensity),
+        period=st.sampled_from(period),
+        backoff=st.builds(
+            Backoff, base=st.sampled_from(base), cap=st.sampled_from(cap), jitter=st.sampled_from(jitter)
+        ),
+        reset_after=st.sampled_from(reset_after),
     )
 
 
@@ -84,13 +75,13 @@ def health_policies(
     misses: Sequence[int] = (1, 2, 3),
 ) -> st.SearchStrategy[HealthPolicy]:
     """Health policies with every action."""
-    return built(
+    return st.builds(
         HealthPolicy,
-        period=period,
-        timeout=timeout,
-        slow_after=slow_after,
-        misses=misses,
-        action=("restart", "stop", "report"),
+        period=st.sampled_from(period),
+        timeout=st.sampled_from(timeout),
+        slow_after=st.sampled_from(slow_after),
+        misses=st.sampled_from(misses),
+        action=st.sampled_from(("restart", "stop", "report")),
     )
 
 
@@ -105,73 +96,75 @@ def specs(
 ) -> st.SearchStrategy[InstanceSpec]:
     """Specs of instances of the simulated Pi."""
     return st.builds(
-        lambda spec, restart, health: spec(restart=restart, health=health),
-        built(
-            partial(partial, InstanceSpec, cwd="/work", inherit_env=False),
-            start_timeout=start_timeout,
-            drain_timeout=drain_timeout,
-            grace_timeout=grace_timeout,
-            request_timeout=request_timeout,
-            restart_session=("continue", "fresh"),
-        ),
-        restart_policies() if restart is None else restart,
-        st.one_of(st.none(), health_policies()) if health is None else health,
+        InstanceSpec,
+        cwd=st.just("/work"),
+        inherit_env=st.just(False),
+        start_timeout=st.sampled_from(start_timeout),
+        drain_timeout=st.sampled_from(drain_timeout),
+        grace_timeout=st.sampled_from(grace_timeout),
+        request_timeout=st.sampled_from(request_timeout),
+        restart=restart_policies() if restart is None else restart,
+        restart_session=st.sampled_from(("continue", "fresh")),
+        health=st.one_of(st.none(), health_policies()) if health is None else health,
     )
 
 
 def steps(*, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)) -> st.SearchStrategy[Step]:
     """Single steps. What is cancelled at a checkpoint is so within the first ``checkpoints``; 0 for nothing at all."""
-    seconds = (0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
+    seconds = st.sampled_from((0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0))
     cancel_at = _cancel_at(checkpoints)
     return st.one_of(
-        built(Spawn, spec=_TARGETS, wait=_BOOL, cancel_at=cancel_at),
-        built(Spawn, spec=_TARGETS, wait=_BOOL),
-        built(Spawn, spec=_TARGETS),
-        built(Advance, seconds=seconds),
-        built(Advance, seconds=seconds),
-        built(Kill, target=_TARGETS, signal=_SIGNALS),
-        built(Kill, target=_TARGETS),
-        built(Stop, target=_TARGETS, force=_BOOL, wait=_BOOL, cancel_at=cancel_at),
-        built(
+        st.builds(Spawn, spec=_TARGETS, wait=_BOOL, cancel_at=cancel_at),
+        st.builds(Spawn, spec=_TARGETS, wait=_BOOL),
+        st.builds(Spawn, spec=_TARGETS),
+        st.builds(Advance, seconds=seconds),
+        st.builds(Advance, seconds=seconds),
+        st.builds(Kill, target=_TARGETS, signal=st.sampled_from(_SIGNALS)),
+        st.builds(Kill, target=_TARGETS),
+        st.builds(Stop, target=_TARGETS, force=_BOOL, wait=_BOOL, cancel_at=cancel_at),
+        st.builds(
             Prompt,
             target=_TARGETS,
-            records=(*[None] * 13, *range(13)),
+            records=st.one_of(st.none(), st.integers(0, 12)),
             tool=_BOOL,
             wait=_BOOL,
             cancel_at=cancel_at,
         ),
-        built(
+        st.builds(
             Request,
             target=_TARGETS,
-            command=("get_state", "bash", "get_session_stats", "no_such_command"),
-            timeout=(0.0, 0.0005, 0.3, 5.0, None),
+            command=st.sampled_from(("get_state", "bash", "get_session_stats", "no_such_command")),
+            timeout=st.sampled_from((0.0, 0.0005, 0.3, 5.0, None)),
             wait=_BOOL,
             cancel_at=cancel_at,
         ),
-        built(Exec, target=_TARGETS, seconds=(0.0, 0.2, 5.0), timeout=(None, 0.2, 1.0), cancel_at=cancel_at),
-        built(Cancel, call=range(6)),
         st.builds(
-            lambda tree, specs: tree(specs=tuple(specs)),
-            built(
-                partial(partial, OpenTree),
-                strategy=strategies,
-                intensity=(0, 1, 3),
-                period=(1.0, 10.0),
-                wait=_BOOL,
-                cancel_at=cancel_at,
-            ),
-            st.lists(st.sampled_from(_TARGETS), min_size=1, max_size=4),
+            Exec,
+            target=_TARGETS,
+            seconds=st.sampled_from((0.0, 0.2, 5.0)),
+            timeout=st.sampled_from((None, 0.2, 1.0)),
+            cancel_at=cancel_at,
         ),
-        built(LeaveTree, tree=range(3), raises=_BOOL),
-        built(Subscribe, capacity=(1, 2, 5, 100)),
-        built(Stall, subscriber=range(4), seconds=seconds),
-        built(Unsubscribe, subscriber=range(4)),
+        st.builds(Cancel, call=st.integers(0, 5)),
+        st.builds(
+            OpenTree,
+            specs=st.lists(_TARGETS, min_size=1, max_size=4).map(tuple),
+            strategy=st.sampled_from(strategies),
+            intensity=st.sampled_from((0, 1, 3)),
+            period=st.sampled_from((1.0, 10.0)),
+            wait=_BOOL,
+            cancel_at=cancel_at,
+        ),
+        st.builds(LeaveTree, tree=st.integers(0, 2), raises=_BOOL),
+        st.builds(Subscribe, capacity=st.sampled_from((1, 2, 5, 100))),
+        st.builds(Stall, subscriber=st.integers(0, 3), seconds=seconds),
+        st.builds(Unsubscribe, subscriber=st.integers(0, 3)),
     )
 
 
 def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
     """Steps that belong together: an instance is hit while it is busy, or again while it comes back."""
-    moment = built(Advance, seconds=(0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0))
+    moment = st.builds(Advance, seconds=st.sampled_from((0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0)))
 
     def against(target: int) -> st.SearchStrategy[tuple[Step, ...]]:
         busy: st.SearchStrategy[Step] = st.sampled_from(
@@ -183,9 +176,9 @@ def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
             )
         )
         blow: st.SearchStrategy[Step] = st.one_of(
-            built(partial(Kill, target), signal=("SIGKILL", "SIGKILL", *_SIGNALS)),
-            st.just(Kill(target)),
-            built(partial(Stop, target), force=_BOOL),
+            st.builds(Kill, target=st.just(target), signal=st.sampled_from(("SIGKILL", "SIGKILL", *_SIGNALS))),
+            st.builds(Kill, target=st.just(target)),
+            st.builds(Stop, target=st.just(target), force=_BOOL),
         )
         return st.one_of(
             st.tuples(busy, moment, blow),
@@ -195,41 +188,43 @@ def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
             st.tuples(busy, blow, moment, busy, blow),
         )
 
-    return st.sampled_from(_TARGETS).flatmap(against)
+    return _TARGETS.flatmap(against)
 
 
 def faults() -> st.SearchStrategy[Fault]:
     """Single faults, each class of :mod:`pi_trio.testing.faults` among them."""
-    seconds = (0.0, 0.05, 0.4, 2.0)
-    every = (1, 2, 3)
-    how = (0, 1, 143, "SIGKILL", "SIGUSR1")
+    seconds = st.sampled_from((0.0, 0.05, 0.4, 2.0))
+    every = st.sampled_from((1, 2, 3))
+    how = st.sampled_from((0, 1, 143, "SIGKILL", "SIGUSR1"))
     return st.one_of(
-        built(f.BadSpawn, error=("EAGAIN", "ENOENT", "ENOSPC")),
-        built(f.SlowSpawn, seconds=seconds),
-        built(f.SlowStart, seconds=seconds),
-        st.just(f.HangingStart()),
-        built(f.Crash, seconds=seconds, how=how, last_words=("", "Error: out of memory\n", "no end")),
-        built(f.CrashAtRecord, record=range(1, 13), how=how, written=(0.0, 0.5, 1.0)),
-        st.just(f.HalfRecordAtExit()),
-        built(f.SlowDeath, seconds=seconds),
-        st.just(f.IgnoredSigterm()),
-        st.just(f.IgnoredEnd()),
-        built(f.Stopped, seconds=seconds, pause=(None, 0.1, 1.0)),
-        built(f.StopsReading, after_bytes=(0, 50, 1000)),
-        built(f.Mute, records=range(11)),
-        built(partial(f.Flood, period=0.1), stream=("stdout", "stderr"), seconds=seconds),
-        built(f.GarbageLines, every=every),
-        built(f.SplitWrites, piece_bytes=(1, 7, 100)),
-        built(f.DuplicatedResponses, every=every),
-        built(f.ResponsesWithoutId, every=every),
-        built(f.LostResponses, every=every),
-        built(f.LateResponses, seconds=seconds, every=every),
-        st.just(f.ResponsesOutOfOrder()),
-        built(
+        st.builds(f.BadSpawn, error=st.sampled_from(("EAGAIN", "ENOENT", "ENOSPC"))),
+        st.builds(f.SlowSpawn, seconds=seconds),
+        st.builds(f.SlowStart, seconds=seconds),
+        st.builds(f.HangingStart),
+        st.builds(
+            f.Crash, seconds=seconds, how=how, last_words=st.sampled_from(("", "Error: out of memory\n", "no end"))
+        ),
+        st.builds(f.CrashAtRecord, record=st.integers(1, 12), how=how, written=st.sampled_from((0.0, 0.5, 1.0))),
+        st.builds(f.HalfRecordAtExit),
+        st.builds(f.SlowDeath, seconds=seconds),
+        st.builds(f.IgnoredSigterm),
+        st.builds(f.IgnoredEnd),
+        st.builds(f.Stopped, seconds=seconds, pause=st.sampled_from((None, 0.1, 1.0))),
+        st.builds(f.StopsReading, after_bytes=st.sampled_from((0, 50, 1000))),
+        st.builds(f.Mute, records=st.integers(0, 10)),
+        st.builds(f.Flood, stream=st.sampled_from(("stdout", "stderr")), seconds=seconds, period=st.just(0.1)),
+        st.builds(f.GarbageLines, every=every),
+        st.builds(f.SplitWrites, piece_bytes=st.sampled_from((1, 7, 100))),
+        st.builds(f.DuplicatedResponses, every=every),
+        st.builds(f.ResponsesWithoutId, every=every),
+        st.builds(f.LostResponses, every=every),
+        st.builds(f.LateResponses, seconds=seconds, every=every),
+        st.builds(f.ResponsesOutOfOrder),
+        st.builds(
             f.Grandchild,
-            kind=("child", "setsid", "daemon"),
+            kind=st.sampled_from(("child", "setsid", "daemon")),
             holds_stdout=_BOOL,
-            seconds=(0.2, 1.0),
+            seconds=st.sampled_from((0.2, 1.0)),
             ignores_signals=_BOOL,
         ),
     )
@@ -237,11 +232,11 @@ def faults() -> st.SearchStrategy[Fault]:
 
 def crash_loops() -> st.SearchStrategy[tuple[Affliction, ...]]:
     """One instance whose processes crash, each some time after its start: most of them are ready by then."""
-    crash = built(
+    crash = st.builds(
         f.Crash,
-        seconds=(0.31, 0.63, 0.63, 1.07, 1.07, 4.3),
-        how=(0, 1, 1, "SIGKILL"),
-        last_words=("Error: out of memory\n", ""),
+        seconds=st.sampled_from((0.31, 0.63, 0.63, 1.07, 1.07, 4.3)),
+        how=st.sampled_from((0, 1, 1, "SIGKILL")),
+        last_words=st.sampled_from(("Error: out of memory\n", "")),
     )
 
     def loop(instance: int, crashes: list[Fault]) -> tuple[Affliction, ...]:
@@ -252,12 +247,12 @@ def crash_loops() -> st.SearchStrategy[tuple[Affliction, ...]]:
 
 def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
     """Ways to leave the runtime's scope."""
-    return built(
+    return st.builds(
         Ending,
-        how=("return", "return", "raise", "cancel", "interrupt"),
-        settle=(False, False, True),
+        how=st.sampled_from(("return", "return", "raise", "cancel", "interrupt")),
+        settle=st.sampled_from((False, False, True)),
         cancel_at=_cancel_at(checkpoints),
-        impatient_after=(None, None, None, 0.0, 0.01, 0.3),
+        impatient_after=st.sampled_from((None, None, None, 0.0, 0.01, 0.3)),
     )
 
 
@@ -286,25 +281,21 @@ def plans(
     """Whole plans: a few instances at once, at most ``max_steps`` steps, and faults among the first incarnations."""
     afflictions: st.SearchStrategy[tuple[Affliction, ...]] = st.just(())
     if faults is not None:
-        place = built(partial(partial, Affliction), instance=(0, 0, 1, 2, 3), incarnation=(1, 1, 2, 3))
-        single = st.builds(lambda fault, place: place(fault), faults, place)
+        single = st.builds(
+            Affliction,
+            fault=faults,
+            instance=st.sampled_from((0, 0, 1, 2, 3)),
+            incarnation=st.sampled_from((1, 1, 2, 3)),
+        )
         afflictions = st.builds(
             lambda some, loop: (*some, *loop),
             st.lists(single, max_size=max_faults),
             st.one_of(st.just(()), crash_loops()),
         )
-    spawns = st.lists(built(partial(Spawn, wait=False), spec=_TARGETS), min_size=1, max_size=max_spawns)
+    spawns = st.lists(st.builds(Spawn, spec=_TARGETS, wait=st.just(False)), min_size=1, max_size=max_spawns)
     some = st.one_of(steps.map(_alone), sequences)
-    others = built(
-        partial(partial, Plan),
-        pi=("0.87.1", "1.5.2"),
-        max_instances=(64, 64, 3),
-        max_starting=(4, 1),
-        sweeps=(False, True),
-    )
     return st.builds(
-        lambda plan, **fields: plan(**fields),
-        others,
+        Plan,
         seed=st.integers(0, 2**32 - 1),
         specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
         afflictions=afflictions,
@@ -315,4 +306,8 @@ def plans(
             st.sampled_from((0.0, 0.3, 3.0, 10.0)),
         ),
         ending=endings,
+        pi=st.sampled_from(("0.87.1", "1.5.2")),
+        max_instances=st.sampled_from((64, 64, 3)),
+        max_starting=st.sampled_from((4, 1)),
+        sweeps=st.booleans(),
     )
