@@ -89,6 +89,14 @@ class Watchdog(JumpingClock):
             self._bite()
         return self._now
 
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """See :class:`JumpingClock`."""
+        seconds = super().deadline_to_sleep_time(deadline)
+        if seconds and self.bit:  # once was not enough: what was cancelled waits for ever again
+            self._bite()
+            return 0.0
+        return seconds
+
     async def watch(self) -> None:
         """To be run as a system task: then there is always something to come, if only this."""
         await self.sleep_until(self._seconds)
