@@ -111,7 +111,7 @@ class Connection:
             except ConnectFailed as error:
                 failure = error  # raised in here, it would come out in a group
             else:
-                await nursery.start(self._client.serve_dialogs)
+                self._client.serve_dialogs(nursery)
                 await self._be_connected(link, greeting)
             nursery.cancel_scope.cancel()
         if failure is not None:

@@ -137,7 +137,8 @@ class Runtime:
             raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
         if not self._host.has_folder(cwd):
             raise SpecError(f"cwd is not a folder: {cwd}")
-        spec = attrs.evolve(spec, cwd=cwd)
+        if cwd != spec.cwd:
+            spec = attrs.evolve(spec, cwd=cwd)
         if spec.pi not in self._pis:
             self._pis[spec.pi] = await find_pi(spec.pi)
         self._check_room(id)  # again: others may have come while this task waited
