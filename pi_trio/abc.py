@@ -12,11 +12,15 @@ import enum
 import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from .client import PiClient
 
 __all__ = [
     "Closing",
@@ -297,13 +301,27 @@ def _at_least_one(_instance: object, attribute: attrs.Attribute[int], value: obj
         raise ValueError(f"{attribute.name} must be a positive number, not {value!r}")
 
 
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def _mode_of(profile: Profile) -> Mode:
+    if profile.url is None:
+        return Mode.LOCAL
+    try:
+        parts = urlsplit(profile.url)
+        return Mode.LOCAL if parts.scheme == "ws+unix" or parts.hostname in _HERE else Mode.REMOTE
+    except ValueError:  # who wants to connect to it is told
+        return Mode.REMOTE
+
+
 @attrs.frozen(kw_only=True)
 class Profile:
     """What an instance is, as far as choosing one goes; it does not change while the instance is a member."""
 
-    mode: Mode = Mode.LOCAL
     url: str | None = None
     """Where it is reached, if not over pipes of this program."""
+    mode: Mode = attrs.field(default=attrs.Factory(_mode_of, takes_self=True))
+    """By default what ``url`` says: loopback, or none at all, is local."""
     capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=_several)
     """What it can do, in words of the program's own."""
     region: str | None = None
@@ -324,6 +342,14 @@ class Found:
     provider: str | None = None
     model: str | None = None
     profile: Profile = attrs.field(factory=Profile)
+    token: str | None = attrs.field(default=None, kw_only=True, repr=False)
+    """What it asks for at ``profile.url``. It stands in no event and in no ``repr``."""
+    token_file: str | None = attrs.field(default=None, kw_only=True)
+    """Or the file that this is in: read whenever a client is opened, so another token may take its place."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError(f"{self.instance_id}: token and token_file exclude each other")
 
 
 class Sightings(ABC):
@@ -357,6 +383,10 @@ class Discovery(ABC):
         What it raises is reported, and it is run again when its breaker allows: what it told stays until it
         tells otherwise.
         """
+
+    def opener(self, found: Found) -> Callable[[], AbstractAsyncContextManager[PiClient]] | None:  # noqa: ARG002
+        """What opens a client to an instance that it found; ``None``: whatever opens the registry's other clients."""
+        return None
 
     async def close(self) -> None:
         """Give back what it holds. Called once, under a shield, when it will not be run again: it bounds its waiting."""

@@ -34,7 +34,10 @@
         ├── RunBusy
         ├── RunOver               there is no run any more to say something to
         ├── RunTimeout            the run's own deadline passed
-        └── RunFailed             the model's run ended with an error
+        ├── RunFailed             the model's run ended with an error
+        ├── Unsupported           what is asked has no counterpart where this instance lives
+        └── GatewayError          an OpenClaw gateway refused what was asked of it
+            └── MissingScope      because the token's connection has no right to it
 
 Facts are attributes; the message repeats them for a reader. Streams raise Trio's own
 ``trio.ClosedResourceError``, ``trio.BrokenResourceError`` and ``trio.EndOfChannel``. None of our
@@ -59,12 +62,14 @@ __all__ = [
     "ConnectFailed",
     "ConnectionClosed",
     "ConnectionLost",
+    "GatewayError",
     "InstallFailed",
     "InstanceExists",
     "InstanceNotFound",
     "InvalidResponse",
     "LeaseLost",
     "MaxInstancesError",
+    "MissingScope",
     "NoMatchingInstance",
     "NoRuntime",
     "NodeNotFound",
@@ -87,6 +92,7 @@ __all__ = [
     "SpecError",
     "ToolError",
     "ToolSpecError",
+    "Unsupported",
 ]
 
 _TAIL_LINES_IN_MESSAGE = 8
@@ -364,14 +370,18 @@ class ConnectFailed(ConnectionClosed):
         url: what was to be reached.
         status: the HTTP status of a refusal; 401 and 403 are about the token. ``None`` when nobody answered.
         final: whether trying again is of no use.
+        code: the refusal in the other side's own word, where it has one: ``"AUTH_TOKEN_MISMATCH"``, for example.
     """
 
-    def __init__(self, url: str, reason: str, *, status: int | None = None, final: bool = False) -> None:
+    def __init__(
+        self, url: str, reason: str, *, status: int | None = None, final: bool = False, code: str | None = None
+    ) -> None:
         super().__init__(f"no connection to {url}: {reason}")
         self.url = url
         self.reason = reason
         self.status = status
         self.final = final
+        self.code = code
 
 
 class ConnectionLost(ConnectionClosed):
@@ -472,3 +482,38 @@ class RunTimeout(ClientError):
         super().__init__(f"the run was not over within {timeout:g} s, and was aborted")
         self.timeout = timeout
         self.reply = reply
+
+
+class Unsupported(ClientError):
+    """What is asked for has no counterpart where this instance lives (``where``: what that is)."""
+
+    def __init__(self, command: str, where: str) -> None:
+        super().__init__(f"{command!r} is not supported by {where}")
+        self.command = command
+        self.where = where
+
+
+class GatewayError(ClientError):
+    """An OpenClaw gateway refused what was asked of it.
+
+    Attributes:
+        method: what was asked.
+        code: the gateway's own word for why: ``"INVALID_REQUEST"``, ``"FORBIDDEN"``, ``"UNAVAILABLE"``, ...
+        error: the gateway's own sentence.
+        retry_after: seconds after which it wants to be asked again; ``None`` when it does not say.
+    """
+
+    def __init__(self, method: str, code: str, error: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"the gateway refused {method!r}: {error} ({code})")
+        self.method = method
+        self.code = code
+        self.error = error
+        self.retry_after = retry_after
+
+
+class MissingScope(GatewayError):
+    """The connection to the gateway has no right to that (``scope``: which one it lacks)."""
+
+    def __init__(self, method: str, code: str, error: str, *, scope: str) -> None:
+        super().__init__(method, code, error)
+        self.scope = scope

@@ -11,23 +11,28 @@ import trio
 
 from ..errors import PiTrioError, SetupError, SpawnError, SpecError
 
-__all__ = ["EXIT_CODES", "FAILED", "OK", "SETUP", "SPAWN", "USAGE", "run_async"]
+__all__ = ["EPILOG", "EXIT_CODES", "FAILED", "NOBODY", "OK", "SETUP", "SPAWN", "USAGE", "run_async"]
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 SETUP: Final = 3
 SPAWN: Final = 4
+NOBODY: Final = 5
 
 EXIT_CODES: Final = {
     OK: "it was done",
-    FAILED: "the run failed: the model's error, or Pi died on the way; or a check found a broken promise",
+    FAILED: "the run failed: the model's error, or Pi died on the way; a check found a broken promise; a discovery failed",
     USAGE: "the command line was wrong",
     SETUP: "Pi, Node.js or a package is missing, too old, or could not be installed",
     SPAWN: "Pi could not be started",
+    NOBODY: "no instance is what was to be selected",
     130: "Ctrl-C (SIGINT): Pi was stopped politely",
     143: "SIGTERM: Pi was stopped politely",
 }
+
+EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+"""The end of every help text."""
 
 
 def exit_code_of(error: PiTrioError) -> int:

@@ -24,15 +24,14 @@ from .check import Amount, check_command, replay_command
 from .check_file import read_checked
 from .demo import demo_command
 from .doctor import doctor_command
-from .exits import EXIT_CODES, run_async
+from .exits import EPILOG, run_async
+from .lookup import discover, select
 from .run import run_command
 from .serve import serve_command
 from .setup import setup_command
 from .terminal import read_line, somebody_there
 
 __all__ = ["main"]
-
-_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 class _WithPiArguments(click.Command):
@@ -44,7 +43,7 @@ class _WithPiArguments(click.Command):
         return super().parse_args(ctx, args[:at])
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pitrio")
 def main() -> None:
     """Run Pi coding agents, supervised: nothing is left behind."""
@@ -54,7 +53,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-@main.command(cls=_WithPiArguments, epilog=_EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
+@main.command(cls=_WithPiArguments, epilog=EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
 @click.argument("prompt")
 @click.option("--json", "as_json", is_flag=True, help="Print Pi's records, one a line, instead of text.")
 @click.option("--provider", help="The model's provider, such as anthropic.")
@@ -113,7 +112,7 @@ def run(
 
 
 @main.command(
-    epilog=_EPILOG,
+    epilog=EPILOG,
     context_settings={"ignore_unknown_options": True},
     options_metavar="[OPTIONS]",
 )
@@ -150,7 +149,7 @@ def attach(
     sys.exit(run_async(partial(attach_command, url, token, PiFlags(provider, model, ignored))))
 
 
-@main.command(cls=_WithPiArguments, epilog=_EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
+@main.command(cls=_WithPiArguments, epilog=EPILOG, options_metavar="[OPTIONS] [-- PI_OPTIONS]")
 @click.option("-n", "--instances", type=click.IntRange(1, 256), default=1, show_default=True, help="How many Pis.")
 @click.option("--provider", help="The model's provider, such as anthropic.")
 @click.option("--model", help="The model's id, or a pattern for it.")
@@ -204,7 +203,7 @@ def serve(
     sys.exit(run_async(partial(serve_command, spec, instances, config, as_json=as_json)))
 
 
-@main.command(epilog=_EPILOG)
+@main.command(epilog=EPILOG)
 @click.option("--pi-version", default=DEFAULT_PI_VERSION, show_default=True, help="Which Pi to install.")
 def setup(pi_version: str) -> None:
     """Install Node.js and Pi for this user, or change the version of Pi.
@@ -215,14 +214,14 @@ def setup(pi_version: str) -> None:
     sys.exit(run_async(partial(setup_command, pi_version)))
 
 
-@main.command(epilog=_EPILOG)
+@main.command(epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(as_json: bool) -> None:
     """Show what was found, what is missing, and the command that mends it."""
     sys.exit(run_async(partial(doctor_command, as_json=as_json)))
 
 
-@main.command(epilog=_EPILOG)
+@main.command(epilog=EPILOG)
 def demo() -> None:
     """Start a real Pi with a scripted model, prompt it, and show that nothing is left.
 
@@ -239,7 +238,7 @@ def _of(*options: tuple[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options if value is not None}
 
 
-@main.command(epilog=_EPILOG)
+@main.command(epilog=EPILOG)
 @click.option("--config", type=_FILE, help="A TOML file with the specs of your program.")
 @click.option("--restart", type=click.Choice([each.value for each in RestartType]), help="The restart type.")
 @click.option("--intensity", type=click.IntRange(0), help="At most so many restarts ...")
@@ -294,3 +293,7 @@ def check(
         raise click.UsageError(f"{config} cannot be read: {error.strerror}") from error
     amount = Amount(examples=examples, seconds=seconds, seed=seed, faults=not no_faults)
     sys.exit(run_async(partial(check_command, checked, amount, save=save)))
+
+
+main.add_command(discover)
+main.add_command(select)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 import trio
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from ..process import watch_interrupts
 from ..runtime import Runtime, open_runtime
 from ..supervisor import Instance
 from .exits import FAILED, complain
+from .terminal import wide_console
 
 __all__ = ["serve_command"]
 
@@ -74,8 +75,8 @@ async def _wait(instances: Iterable[Instance]) -> None:
 
 async def _show(runtime: Runtime, instances: tuple[Instance, ...]) -> None:
     """A table that is kept up to date on a terminal, and printed once elsewhere."""
-    console = Console()
-    console.print(f"token: in {runtime.endpoints.token_file}  (Authorization: Bearer ...)", highlight=False)
+    console = wide_console()
+    console.print(f"token: in {runtime.endpoints.token_file}  (Authorization: Bearer ...)", soft_wrap=True)
     if not console.is_terminal:
         console.print(_table(instances))
         await _wait(instances)
@@ -87,7 +88,9 @@ async def _show(runtime: Runtime, instances: tuple[Instance, ...]) -> None:
 
 
 def _table(instances: Iterable[Instance]) -> Table:
-    table = Table("id", "endpoint", "state", "health", "model", "pid", "peers", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for head in ("id", "endpoint", "state", "health", "model", "pid", "peers"):
+        table.add_column(head, overflow="fold", no_wrap=head == "endpoint")  # which is to be copied
     for instance in instances:
         status, endpoint = instance.status(), instance.endpoint
         peers = endpoint.statistics().peers if endpoint is not None else 0

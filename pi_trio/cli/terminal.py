@@ -6,13 +6,22 @@ import os
 import sys
 
 import trio
+from rich.console import Console
 
-__all__ = ["read_line", "somebody_there"]
+__all__ = ["read_line", "somebody_there", "wide_console"]
+
+# Where nobody looks at it, a table has no reason to be narrow.
+_WIDE = 10_000
 
 
 def somebody_there() -> bool:
     """Whether stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def wide_console() -> Console:
+    """Where tables go: as wide as the terminal, or as they are."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 async def read_line(question: str) -> str | None:

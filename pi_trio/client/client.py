@@ -222,6 +222,7 @@ class PiClient(Commands):
         self._requests.fail_all(why)
         for subscription in tuple(self._run_subscriptions):
             subscription.end(why)
+        self._desk.close()
         self.drain()
 
     def lose(self, reason: str, unsent: Sequence[bytes]) -> None:
@@ -502,9 +503,12 @@ class PiClient(Commands):
     def dialog_handler(self, handler: DialogHandler | None) -> None:
         self._desk.handler = handler
 
-    async def serve_dialogs(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Let the handler answer dialogs, until cancelled. For whoever runs :meth:`serve`, beside that."""
-        await self._desk.serve(task_status=task_status)
+    def serve_dialogs(self, nursery: trio.Nursery) -> None:
+        """Let the handler answer dialogs in tasks of this nursery, until :meth:`detach`. For whoever runs :meth:`serve`.
+
+        Call it before, and cancel the nursery when the connection is gone: that ends what the handler was asked.
+        """
+        self._desk.open(nursery)
 
     def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
         """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import trio
 
@@ -96,8 +97,9 @@ class Connection:
         # The first one is for the caller, who gets the error and decides.
         if self._lost_at is not None and not error.final:
             return error.reason
-        url, reason, status, final = error.url, error.reason, error.status, error.final
-        self._finish(lambda: ConnectFailed(url, reason, status=status, final=final), quietly=False)
+        url, reason = error.url, error.reason
+        facts: Any = {"status": error.status, "final": error.final, "code": error.code}
+        self._finish(lambda: ConnectFailed(url, reason, **facts), quietly=False)
         return None
 
     async def _serve(self, link: Link) -> str | None:
@@ -109,7 +111,7 @@ class Connection:
             except ConnectFailed as error:
                 failure = error  # raised in here, it would come out in a group
             else:
-                await nursery.start(self._client.serve_dialogs)
+                self._client.serve_dialogs(nursery)
                 await self._be_connected(link, greeting)
             nursery.cancel_scope.cancel()
         if failure is not None:

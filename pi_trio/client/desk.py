@@ -58,15 +58,14 @@ class DialogDesk:
         """Send one ``extension_ui_response``."""
         self._send({**response, "type": "extension_ui_response", "id": id_})
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Let the handler answer, until cancelled: then what it is asked is over, too."""
+    def open(self, nursery: trio.Nursery) -> None:
+        """Let the handler answer from here on, in tasks of this nursery: when it is cancelled, what is asked is over."""
         self._context = contextvars.copy_context()
-        try:
-            async with trio.open_nursery() as self._nursery:
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
+        self._nursery = nursery
+
+    def close(self) -> None:
+        """Ask the handler no more. Idempotent."""
+        self._nursery = None
 
     def take(self, request: Record) -> bool:
         """Route one request: never blocks, never raises. Whether an interceptor took it over: then it is no event."""

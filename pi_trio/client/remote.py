@@ -19,7 +19,7 @@ from .client import PiClient
 from .connection import Connection
 from .gate import Gate
 
-__all__ = ["RemoteOptions", "connect_client", "open_client"]
+__all__ = ["RemoteOptions", "connect_client", "hold_connection", "open_client"]
 
 # How long a goodbye may take, with what was sent before it.
 _CLOSE_TIMEOUT = 5.0
@@ -102,6 +102,13 @@ async def open_client(
         ConnectFailed: the first connection did not come about. It is tried once.
     """
     client, connection = _prepare(url, token, options or RemoteOptions())
+    async with hold_connection(client, connection):
+        yield client
+
+
+@asynccontextmanager
+async def hold_connection(client: PiClient, connection: Connection) -> AsyncIterator[None]:
+    """Keep ``client`` connected for the body, and say goodbye behind it. Raises as :func:`open_client`."""
     over = trio.Event()
 
     async def run() -> None:
@@ -118,9 +125,9 @@ async def open_client(
         connection.cancel()
 
     async with open_service_nursery(stop) as service:
-        service.start_soon(run, name=f"connection to {url}")
+        service.start_soon(run, name=f"connection to {client.name}")
         await client.wait_connected()
-        yield client
+        yield
 
 
 async def connect_client(

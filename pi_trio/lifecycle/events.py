@@ -102,6 +102,8 @@ class HealthChanged(_Event):
     health: Health
     latency: float | None
     """Seconds the last probe took; ``None`` when it was not answered, or there was none."""
+    error: str | None = None
+    """Why it was not answered, in words, where that is known."""
 
 
 @attrs.frozen

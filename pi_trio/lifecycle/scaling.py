@@ -72,7 +72,14 @@ ScalingDecision: TypeAlias = Grow | Shrink | Keep
 
 
 def decide_scaling(
-    policy: ScalingPolicy, staff: Sequence[Staff], *, starting: int, room_of_each: int, waiting: int, now: float
+    policy: ScalingPolicy,
+    staff: Sequence[Staff],
+    *,
+    starting: int,
+    stopping: int = 0,
+    room_of_each: int,
+    waiting: int,
+    now: float,
 ) -> ScalingDecision:
     """What to do next.
 
@@ -80,6 +87,7 @@ def decide_scaling(
         policy: the rules.
         staff: the instances that there are.
         starting: how many more are being started.
+        stopping: how many others are being ended: they have no room any more, but are there.
         room_of_each: how many leases a new one has room for.
         waiting: how many wait for a lease.
         now: the time, in seconds on any clock that does not jump.
@@ -87,7 +95,7 @@ def decide_scaling(
     count = len(staff) + starting
     room = sum(each.free for each in staff) + starting * room_of_each - waiting
     needed = max(policy.min_instances - count, math.ceil((policy.min_free - room) / room_of_each))
-    growing = min(needed, policy.max_instances - count)
+    growing = min(needed, policy.max_instances - count - stopping)
     if growing > 0:
         return Grow(growing)
     if count <= policy.min_instances:

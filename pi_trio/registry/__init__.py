@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from .capacity import Capacity, CapacityReport, report_capacity
-from .discovery import AutoSpawn, FileDiscovery, StaticDiscovery, WarmPool, find_discoveries, load_discovery
+from .discovery import (
+    AutoSpawn,
+    FileDiscovery,
+    OpenClawDiscovery,
+    StaticDiscovery,
+    WarmPool,
+    find_discoveries,
+    load_discovery,
+)
 from .feed import EventFeed, Numbered, Snapshot
 from .health import HealthReport, Watch
 from .leases import Lease
 from .membership import OpenClient
 from .registry import Registry, RegistryStatistics
+from .remote import check_reachable, read_token
 from .selection import (
     CapabilityMatch,
     Criteria,
@@ -19,7 +28,9 @@ from .selection import (
     Selection,
     Sticky,
     Strategy,
+    refused_by,
 )
+from .standalone import open_registry
 from .table import DiscoveryEntry, Entry, fold
 
 __all__ = [
@@ -36,6 +47,7 @@ __all__ = [
     "Lease",
     "LeastLoaded",
     "Numbered",
+    "OpenClawDiscovery",
     "OpenClient",
     "PowerOfTwoChoices",
     "Random",
@@ -49,8 +61,12 @@ __all__ = [
     "Strategy",
     "WarmPool",
     "Watch",
+    "check_reachable",
     "find_discoveries",
     "fold",
     "load_discovery",
+    "open_registry",
+    "read_token",
+    "refused_by",
     "report_capacity",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import InstanceNotFound
 from ..lifecycle import (
     Breaker,
     BreakerChanged,
@@ -66,12 +67,17 @@ class Breakers:
         self._enter(instance_id, probing)
         try:
             report = await self._registry.check_health(instance_id)
+        except InstanceNotFound:
+            return  # its end is on its way into the table
         except BaseException:
             entry = self._registry.instances.get(instance_id)
             if entry is not None and entry.breaker == probing:
                 self._enter(instance_id, after_abandoned(probing))
             raise
-        # For one that is watched from here the check itself was entered, as a failure or a success.
+        entry = self._registry.instances.get(instance_id)
+        if entry is None or entry.breaker != probing:
+            # For one that is watched from here the check itself was entered. Or another has its name now.
+            return
         if report.latency is None:
             self.failed(instance_id)
         else:

@@ -57,6 +57,7 @@ class EventFeed:
         # Asked here and not where events are published: what a subscriber's function raises, or takes, is its own.
         self._match = match
         self._ready: deque[Snapshot | Numbered | Lagged] = deque((take_snapshot(),))
+        self._unasked: deque[Numbered | Lagged] = deque()
         self._since_checkpoint = _ITEMS_PER_CHECKPOINT
 
     def __enter__(self) -> Self:
@@ -74,12 +75,15 @@ class EventFeed:
     def close(self) -> None:
         """Want no more. Idempotent."""
         self._ready.clear()
+        self._unasked.clear()
         self._subscription.close()
 
     def __aiter__(self) -> AsyncIterator[Snapshot | Numbered | Lagged]:
         return self
 
     async def __anext__(self) -> Snapshot | Numbered | Lagged:
+        if not self._ready:
+            self._ask()
         if not self._ready:
             await self._refill()
         elif self._since_checkpoint >= _ITEMS_PER_CHECKPOINT:
@@ -102,4 +106,12 @@ class EventFeed:
             elif self._match is None:
                 self._ready.extend(batch)
             else:
-                self._ready.extend(item for item in batch if isinstance(item, Numbered) and self._match(item.event))
+                self._unasked.extend(batch)
+                self._ask()
+
+    def _ask(self) -> None:
+        """Look for the next event that is wanted. When ``match`` raises, that is about one; those behind it are kept."""
+        while self._unasked and not self._ready:
+            item = self._unasked.popleft()
+            if self._match is not None and isinstance(item, Numbered) and self._match(item.event):
+                self._ready.append(item)

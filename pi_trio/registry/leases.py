@@ -58,13 +58,19 @@ class Lease:
         Raises:
             ClientError, OSError: it cannot be reached.
         """
-        return self._registry.open_client(self.instance_id)
+        if self.lost is not None:
+            raise ConnectionClosed(f"{self.instance_id} is gone: {self.lost}")
+        try:
+            return self._registry.open_client(self.instance_id)
+        except InstanceNotFound as error:  # its end is on its way into the table
+            raise ConnectionClosed(f"{self.instance_id} is gone") from error
 
 
 @attrs.define(eq=False)
 class _Waiter:
     criteria: Criteria
     strategy: Strategy
+    newcomers: bool
     task: trio.lowlevel.Task
     result: Lease | NoMatchingInstance | None = None
 
@@ -130,8 +136,13 @@ class Leases:
         """See :meth:`Registry.count_waiting_for`."""
         return sum(any(map(waiter.criteria.fits, entries)) for waiter in self._waiting)
 
-    async def acquire(self, criteria: Criteria, strategy: Strategy, timeout: float | None) -> Lease:
-        """Take a lease, or wait for one. A cancelled call has none. Raises as :meth:`Registry.acquire`."""
+    async def acquire(
+        self, criteria: Criteria, strategy: Strategy, timeout: float | None, *, newcomers: bool = True
+    ) -> Lease:
+        """Take a lease, or wait for one. A cancelled call has none. Raises as :meth:`Registry.acquire`.
+
+        ``newcomers`` says whether there is hope where no member fits, but a discovery is running that may bring one.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         entry = self._index.first(criteria, strategy)
         if entry is not None:
@@ -142,14 +153,14 @@ class Leases:
                 self.give_back(lease, error)
                 raise
             return lease
-        if not self._hopeful(criteria):
+        if not self._hopeful(criteria, newcomers):
             raise self._index.nobody(criteria)
         with trio.move_on_after(math.inf if timeout is None else timeout):
-            return await self._wait(criteria, strategy)
+            return await self._wait(criteria, strategy, newcomers)
         raise AcquireTimeout(timeout or 0.0, waiting=len(self._waiting))
 
-    async def _wait(self, criteria: Criteria, strategy: Strategy) -> Lease:
-        waiter = _Waiter(criteria, strategy, trio.lowlevel.current_task())
+    async def _wait(self, criteria: Criteria, strategy: Strategy, newcomers: bool) -> Lease:
+        waiter = _Waiter(criteria, strategy, newcomers, trio.lowlevel.current_task())
         self._waiting[waiter] = None
         self._registry._look()  # whoever spawns for those who wait
 
@@ -164,8 +175,8 @@ class Leases:
         assert waiter.result is not None
         return waiter.result
 
-    def _hopeful(self, criteria: Criteria) -> bool:
-        return self._index.any_fits(criteria) or self._may_come()
+    def _hopeful(self, criteria: Criteria, newcomers: bool) -> bool:
+        return self._index.any_fits(criteria) or (newcomers and self._may_come())
 
     def take(self, entry: Entry) -> Lease:
         """Take one place on this instance, which must have room."""
@@ -200,12 +211,13 @@ class Leases:
         if not held:
             del self._held[lease.instance_id]
         if lease._counted:
-            entry = self._registry.instances[lease.instance_id]
-            self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
+            # First its breaker, then its place: who waits is not to be given what has just broken down.
             if lease._blamed or isinstance(error, ConnectionClosed):
                 self._breakers.failed(lease.instance_id)
             elif error is None:
                 self._breakers.succeeded(lease.instance_id)
+            entry = self._registry.instances[lease.instance_id]
+            self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Tell those whose instance is gone, and serve those who wait."""
@@ -237,18 +249,18 @@ class Leases:
                 lease._scope.cancel()
 
     def _serve(self, *, tell_hopeless: bool) -> None:
-        in_vain: set[Criteria] = set()
+        in_vain: set[tuple[Criteria, bool]] = set()
         for waiter in tuple(self._waiting):
             criteria = waiter.criteria
-            if criteria in in_vain:
+            if (criteria, waiter.newcomers) in in_vain:
                 continue  # where nobody matches, no strategy finds anybody
             entry = self._index.first(criteria, waiter.strategy)
             if entry is not None:
                 self._answer(waiter, self.take(entry))
-            elif tell_hopeless and not self._hopeful(criteria):
+            elif tell_hopeless and not self._hopeful(criteria, waiter.newcomers):
                 self._answer(waiter, self._index.nobody(criteria))
             else:
-                in_vain.add(criteria)
+                in_vain.add((criteria, waiter.newcomers))
 
     def _answer(self, waiter: _Waiter, result: Lease | NoMatchingInstance) -> None:
         del self._waiting[waiter]

@@ -84,9 +84,14 @@ class Ledger:
         """Wait until ``predicate`` is true of the table; it is asked now, and behind every batch of events.
 
         What is true only for a moment may be missed. What the predicate raises comes out here.
+
+        Raises:
+            trio.ClosedResourceError: the registry is over, and it is not true.
         """
         await trio.lowlevel.checkpoint()
         while not predicate(self._view):
+            if self._broadcast.closed:
+                raise trio.ClosedResourceError("the registry is over: nothing will change any more")
             await self._looking.park()
 
     async def wait_change(self) -> None:
@@ -161,6 +166,7 @@ class Ledger:
                     break
             self._enter_batch(batch)
         self._broadcast.close()
+        self._look()  # whoever waits for something to be true waits in vain
 
     def _enter_batch(self, batch: Iterable[RegistryEvent | trio.Event]) -> None:
         marks = [item for item in batch if isinstance(item, trio.Event)]

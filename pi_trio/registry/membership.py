@@ -11,11 +11,12 @@ import attrs
 import trio
 
 from ..abc import Found
-from ..client import PiClient
+from ..client import PiClient, RemoteOptions
 from ..errors import InstanceExists, InstanceNotFound
 from ..lifecycle import InstanceState, Registered, StateChanged, Unregistered
 from .capacity import is_usable
 from .ledger import Ledger
+from .remote import check_reachable, open_at_url
 from .table import Entry
 
 __all__ = ["Member", "Membership", "OpenClient"]
@@ -37,24 +38,27 @@ class Member:
 class Membership(Ledger, ABC):
     """The members that are supervised here, and those that are not."""
 
-    def __init__(self, open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None) -> None:
+    def __init__(
+        self, open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None, remote: RemoteOptions | None
+    ) -> None:
         super().__init__()
         self._open_client = open_client
+        self._remote = remote
         self._members: dict[str, Member] = {}
 
     def register(self, found: Found, *, open_client: OpenClient | None = None) -> Entry:
         """Make an instance that is not supervised here a member. It counts as running, and is watched from now on.
 
+        A client to it is opened by ``open_client``; without that as the registry was told to, or else at its URL.
+
         Raises:
             InstanceExists: there is a member with this id.
-            ValueError: nobody knows how to open a client to it.
+            ValueError: it has no URL that a client could be opened at, and nothing else says how.
         """
         name = found.instance_id
         if name in self.instances or name in self._members:
             raise InstanceExists(name)
-        if open_client is None and self._open_client is None:
-            raise ValueError(f"nothing says how to open a client to {name!r}: give open_client")
-        member = Member(open_client or self._opener(name), found)
+        member = Member(open_client or self._opener(found), found)
         self._members[name] = member
         self.enter_found(found)
         self._begin_watching(member, found)
@@ -68,12 +72,15 @@ class Membership(Ledger, ABC):
             StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
         )
 
-    def _opener(self, name: str) -> OpenClient:
-        def open_it() -> AbstractAsyncContextManager[PiClient]:
-            assert self._open_client is not None
-            return self._open_client(self.get(name))
-
-        return open_it
+    def _opener(self, found: Found) -> OpenClient:
+        open_it = self._open_client
+        if open_it is None:
+            check_reachable(found)
+            return lambda: open_at_url(found, self._remote)
+        name = found.instance_id
+        # One that was unregistered for its silence is asked all the same, to have it back when it answers.
+        last = Entry(name, found.provider, found.model, cwd="", profile=found.profile)
+        return lambda: open_it(self.instances.get(name, last))
 
     def unregister(self, instance_id: str, reason: str = "") -> None:
         """Let it be a member no more. Its leases are lost; an instance that is supervised here goes on running.
@@ -92,6 +99,11 @@ class Membership(Ledger, ABC):
     def adopt(self, instance_id: str, client: PiClient) -> None:
         """Note the client of an instance that is supervised here. Its supervisor tells all there is to tell of it."""
         self._members[instance_id] = Member(lambda: nullcontext(client))
+
+    def is_elsewhere(self, instance_id: str) -> bool:
+        """Whether this is the id of a member that is not supervised here, silent ones included."""
+        member = self._members.get(instance_id)
+        return member is not None and member.found is not None
 
     def disown(self, instance_id: str) -> None:
         """Forget the client: the instance is over."""

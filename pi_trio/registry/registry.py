@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from ..abc import Discovery, Found
-from ..client import PiClient, Reply
+from ..client import PiClient, RemoteOptions, Reply
 from ..concurrency import open_service_nursery
 from ..lifecycle import (
     BreakerPolicy,
@@ -57,18 +57,19 @@ class RegistryStatistics:
 class Registry(Membership):
     """Folds the events of all instances, selects among them, and leases them out.
 
-    ``open_client`` opens a client to an instance that is not supervised here, from its entry; without it, each such
-    instance has to be registered with a function of its own.
+    A client to an instance that is not supervised here is opened at its URL, with ``remote`` as its options and what its
+    :class:`Found` says of a token. ``open_client`` does it otherwise: it is given the instance's entry.
     """
 
     def __init__(
         self,
         *,
         open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None = None,
+        remote: RemoteOptions | None = None,
         watch: Watch | None = None,
         breaker: BreakerPolicy | None = None,
     ) -> None:
-        super().__init__(open_client)
+        super().__init__(open_client, remote)
         self._breaker_policy = BreakerPolicy() if breaker is None else breaker
         self._index = Index(self.instances)
         self._running_discoveries: set[str] = set()
@@ -143,7 +144,12 @@ class Registry(Membership):
             AcquireTimeout: none had room in time.
             LeaseLost: the instance was lost during the body.
         """
-        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout))
+        return self._acquire(criteria, strategy, timeout)
+
+    def _acquire(
+        self, criteria: Criteria, strategy: Strategy, timeout: float | None, *, newcomers: bool = True
+    ) -> AbstractAsyncContextManager[Lease]:
+        return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout, newcomers=newcomers))
 
     def lease(self, instance_id: str) -> AbstractAsyncContextManager[Lease]:
         """A place on this very instance, kept for the body of an ``async with``; see :meth:`acquire`.
@@ -167,8 +173,8 @@ class Registry(Membership):
     ) -> Reply:
         """Acquire an instance, run the prompt on it, give it back; return the reply.
 
-        When the instance turns out to be unreachable, or refuses the prompt, before anything was started, another is
-        tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
+        When the instance turns out to be unreachable, is lost, or refuses the prompt, before anything was started, another
+        of the members is tried, ``attempts`` in all. What was started is never started again: the model may have acted already.
 
         Args:
             prompt: what to do.
@@ -198,6 +204,10 @@ class Registry(Membership):
             InstanceNotFound: there is none with this id.
         """
         return await self._pulse.check(instance_id)
+
+    def last_report(self, instance_id: str) -> HealthReport | None:
+        """What came of it when an instance was last asked that is not supervised here; ``None`` before that."""
+        return self._pulse.last(instance_id)
 
     async def check_all(self) -> tuple[HealthReport, ...]:
         """Ask all of them now, side by side; in the order they were registered."""

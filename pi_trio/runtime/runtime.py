@@ -137,7 +137,8 @@ class Runtime:
             raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
         if not self._host.has_folder(cwd):
             raise SpecError(f"cwd is not a folder: {cwd}")
-        spec = attrs.evolve(spec, cwd=cwd)
+        if cwd != spec.cwd:
+            spec = attrs.evolve(spec, cwd=cwd)
         if spec.pi not in self._pis:
             self._pis[spec.pi] = await find_pi(spec.pi)
         self._check_room(id)  # again: others may have come while this task waited
@@ -261,7 +262,8 @@ class Runtime:
             raise PiTrioError("the runtime is being closed: nothing can be spawned any more")
         if wanted is not None:
             check_text("id", wanted)
-            if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:
+            alive = wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL
+            if alive or self._registry.is_elsewhere(wanted):
                 raise InstanceExists(wanted)
         if self._count_alive() >= self._max_instances:
             raise MaxInstancesError(self._max_instances)
@@ -275,7 +277,7 @@ class Runtime:
         while True:
             self._last_number += 1
             name = f"pi-{self._last_number}"
-            if name not in self._supervisors:
+            if name not in self._supervisors and not self._registry.is_elsewhere(name):
                 return name
 
     def get(self, instance_id: str) -> Instance:

@@ -112,7 +112,7 @@ class Incarnation:
         self._failure: str | None = None
         self._tail = Tail()
         self._ready = False
-        self._up = trio.Event()  # ready, or over
+        self._slot: trio.CapacityLimiter | None = None  # where it has a place among those that are starting
 
     def request_stop(self, manner: StopManner, why: str) -> None:
         """End it in this manner, or more harshly if it is being ended already. Idempotent."""
@@ -149,19 +149,18 @@ class Incarnation:
             await starts.acquire_on_behalf_of(self)
         if self._starting.cancelled_caught:
             return Ending(None, failure=self._failure, asked=self._asked)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._release_when_up, starts)
-            try:
-                tree = await self._spawn(host, command)
-                if tree is None:
-                    return Ending(None, failure=self._failure, asked=self._asked)
-                try:  # no checkpoint since the spawn: the tree has an owner
-                    return await self._own(tree)
-                finally:
-                    tree.kill_tree()
-                    tree.close()
+        self._slot = starts
+        try:
+            tree = await self._spawn(host, command)
+            if tree is None:
+                return Ending(None, failure=self._failure, asked=self._asked)
+            try:  # no checkpoint since the spawn: the tree has an owner
+                return await self._own(tree)
             finally:
-                self._up.set()
+                tree.kill_tree()
+                tree.close()
+        finally:
+            self._release_slot()
 
     async def _spawn(self, host: ProcessHost, command: ProcessCommand) -> ProcessTree | None:
         """Start the process; ``None`` when that failed, took too long, or is not wanted any more."""
@@ -180,11 +179,11 @@ class Incarnation:
         self._starting = None
         return tree
 
-    async def _release_when_up(self, starts: trio.CapacityLimiter) -> None:
-        try:
-            await self._up.wait()
-        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too
-            starts.release_on_behalf_of(self)
+    def _release_slot(self) -> None:
+        """It is ready, or over: another one may start. Idempotent."""
+        if self._slot is not None:
+            self._slot.release_on_behalf_of(self)
+            self._slot = None
 
     async def _own(self, tree: ProcessTree) -> Ending:
         transport = self._transport_to(tree)
@@ -201,10 +200,11 @@ class Incarnation:
             pumps_done.set()
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._client.serve_dialogs)
+            self._client.serve_dialogs(nursery)
             nursery.start_soon(pump)
             nursery.start_soon(transport.run_sender)
-            nursery.start_soon(self._tools.serve)
+            if self._tools.enabled:
+                nursery.start_soon(self._tools.serve)
             nursery.start_soon(self._become_ready, tree.pid)
             status = await self._until_exit(tree, transport)
             asked = self._asked  # what is asked from here on did not end it
@@ -270,9 +270,9 @@ class Incarnation:
         if self._manner is not None:
             return  # the answer came too late: it is being ended
         self._ready = True
-        self._up.set()
         self._client.open()
         self._observer.ready(state, pid)
+        self._release_slot()
         if self._spec.health is not None:
             await self._watch_health(self._spec.health)
 

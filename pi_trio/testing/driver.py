@@ -19,6 +19,7 @@ from ..protocol import decoded
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
+from .clock import sleep
 from .invariants import recovery_time
 from .plans import (
     Advance,
@@ -123,7 +124,8 @@ class Driver:
         self._checkpoints = checkpoints
         self._nursery = nursery  # around the runtime: what it holds sees the runtime's end
         self._numbers = numbers
-        self._pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        self._specs = [attrs.evolve(spec, pi=pi) if spec.pi is None else spec for spec in plan.specs]
         self._runtime: Runtime
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
@@ -173,7 +175,7 @@ class Driver:
         slowest = max((recovery_time(spec) for spec in self._plan.specs), default=0.0)
         deadline = trio.current_time() + slowest * family + 0.001
         while (now := trio.current_time()) < deadline:
-            await trio.sleep(min(_LOOK_SECONDS, deadline - now))
+            await sleep(min(_LOOK_SECONDS, deadline - now))
             if all(instance.state in _TARGETS for instance in self._runtime.list()):
                 break
 
@@ -191,7 +193,7 @@ class Driver:
         """The runtime is over: whatever was under way has to be, too."""
         for seconds in (0.0, _RUN_SECONDS):
             if self._active:
-                await trio.sleep(seconds)
+                await sleep(seconds)
                 for _ in range(_TURNS):
                     await trio.lowlevel.checkpoint()
         self._muted = True  # what is cancelled now had no outcome
@@ -264,8 +266,7 @@ class Driver:
     # --- steps -----------------------------------------------------------------------------------------------
 
     def _spec(self, number: int) -> InstanceSpec:
-        spec = self._plan.specs[number % len(self._plan.specs)]
-        return attrs.evolve(spec, pi=self._pi) if spec.pi is None else spec
+        return self._specs[number % len(self._specs)]
 
     def _name(self, prefix: str) -> str:
         name = f"{prefix}{len(self._numbers)}"
@@ -428,7 +429,7 @@ class Driver:
             self._scopes[-1 - step.call].cancel()
 
     async def _advance(self, step: Advance) -> None:
-        await trio.sleep(step.seconds)
+        await sleep(step.seconds)
 
     # --- subscribers, and readers of what instances say --------------------------------------------------------
 
@@ -448,7 +449,7 @@ class Driver:
             async for item in feed:
                 self._record(SubscriberItem(trio.current_time(), number, item))
                 while (now := trio.current_time()) < reader.stalled_until:
-                    await trio.sleep(reader.stalled_until - now)
+                    await sleep(reader.stalled_until - now)
             how = "ended"
         self._record(Unsubscribed(trio.current_time(), number, how))
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 
 from ..launch import InstanceSpec
-from ..lifecycle import Registered
+from ..lifecycle import Exited
 from ..supervisor import Strategy
 from .invariants import INVARIANTS, Invariant, Violation, check_trace
 from .plans import Plan
@@ -28,6 +28,9 @@ __all__ = ["LifecycleCheck", "LifecycleFailure", "LifecycleReport", "check_lifec
 
 # Hypothesis looks at what it has seen when it makes the next example, which takes longer and longer.
 _BATCH = 10
+
+# The garbage of so many runs is collected at a time.
+_RUNS_PER_COLLECTION = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +86,8 @@ class LifecycleReport:
 
     plans: int
     lifecycles: int
-    """Instances that were spawned."""
+    """Processes that were started, and brought or seen to their end: an instance that is restarted has several, one
+    whose spawn failed none."""
     seconds: float
     """How long it took."""
 
@@ -123,10 +127,11 @@ def check_lifecycles(
     """
     check = LifecycleCheck() if check is None else check
     count = _Counter(check, progress)
+    drawn = check.plans()  # made once: a strategy takes longer to make than to draw from
     batch = 0
     with quiet(), _settled():
         while count.wants_more:
-            _run_batch(check, count, batch)
+            _run_batch(check, drawn, count, batch)
             batch += 1
     return LifecycleReport(count.plans, count.lifecycles, time.perf_counter() - count.started)
 
@@ -145,13 +150,20 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """Everything that is there already stays: the garbage collector need not look at it once more for every few lives."""
+    """The garbage collector never looks at what is there already, nor at anything in the middle of a run.
+
+    What it would finalize there would depend on what has run before.
+    """
+    enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
         gc.unfreeze()
+        if enabled:
+            gc.enable()
 
 
 class _Counter:
@@ -164,6 +176,7 @@ class _Counter:
         self.plans = 0
         self.lifecycles = 0
         self.failed = False
+        self._runs = 0
 
     @property
     def wants_more(self) -> bool:
@@ -176,6 +189,9 @@ class _Counter:
         """Run one plan, unless there have been enough. One that fails is made smaller whatever the time is."""
         if not self.failed and not self.wants_more:
             return
+        self._runs += 1
+        if self._runs % _RUNS_PER_COLLECTION == 0:
+            gc.collect()
         trace = run_plan(plan)
         violations = check_trace(trace, self._check.invariants)
         if violations:
@@ -183,12 +199,12 @@ class _Counter:
             raise LifecycleFailure(plan, violations)
         if not self.failed:
             self.plans += 1
-            self.lifecycles += sum(isinstance(each.event, Registered) for each in trace.of(Published))
+            self.lifecycles += sum(isinstance(each.event, Exited) for each in trace.of(Published))
             if self._progress is not None:
                 self._progress(plan, trace)
 
 
-def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
+def _run_batch(check: LifecycleCheck, drawn: st.SearchStrategy[Plan], count: _Counter, batch: int) -> None:
     settings = hypothesis.settings(
         max_examples=_BATCH if check.seconds is not None else min(_BATCH, check.examples - count.plans),
         database=None,
@@ -203,7 +219,7 @@ def _run_batch(check: LifecycleCheck, count: _Counter, batch: int) -> None:
 
     @hypothesis.seed(check.seed * 1_000_003 + batch)
     @settings
-    @hypothesis.given(check.plans())
+    @hypothesis.given(drawn)
     def run(plan: Plan) -> None:
         count.run(plan)
 

@@ -14,6 +14,8 @@ from typing import Any
 import trio
 import trio._core._run as trio_run
 
+from .clock import JumpingClock
+
 __all__ = ["Checkpoints", "Watchdog", "seeded"]
 
 
@@ -65,30 +67,40 @@ class Checkpoints(trio.abc.Instrument):
         self._watched.pop(task, None)
 
 
-class Watchdog(trio.abc.Instrument):
-    """Ends a run that does not end: a shield without a deadline, a loop without progress.
+class Watchdog(JumpingClock):
+    """A clock that ends a run that does not end: a shield without a deadline, a loop without progress.
 
-    Everything is cancelled then, shields or not, as soon as ``seconds`` have passed on the run's clock, or Trio has
-    gone round its loop ``rounds`` times.
+    Everything is cancelled then, shields or not, as soon as it is ``seconds`` late, or the clock was read ``readings``
+    times: Trio reads it each time it goes round its loop.
     """
 
-    def __init__(self, *, seconds: float, rounds: int, before_biting: Callable[[], None]) -> None:
+    def __init__(self, *, seconds: float, readings: int, before_biting: Callable[[], None]) -> None:
+        super().__init__()
         self._seconds = seconds
-        self._rounds_left = rounds
+        self._readings_left = readings
         self._before_biting = before_biting
         self.bit = False
         """Whether it had to."""
 
-    async def watch(self) -> None:
-        """To be run as a system task."""
-        await trio.sleep(self._seconds)
-        self._bite()
-
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002
-        """Trio calls this once a round."""
-        self._rounds_left -= 1
-        if self._rounds_left < 0 and self._rounds_left % 100 == 0:  # not each time: let it come to its end
+    def current_time(self) -> float:
+        """Seconds since the beginning."""
+        self._readings_left -= 1
+        if self._readings_left < 0 and self._readings_left % 400 == 0:  # not each time: let it come to its end
             self._bite()
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """See :class:`JumpingClock`."""
+        seconds = super().deadline_to_sleep_time(deadline)
+        if seconds and self.bit:  # once was not enough: what was cancelled waits for ever again
+            self._bite()
+            return 0.0
+        return seconds
+
+    async def watch(self) -> None:
+        """To be run as a system task: then there is always something to come, if only this."""
+        await self.sleep_until(self._seconds)
+        self._bite()
 
     def _bite(self) -> None:
         if not self.bit:

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Collection
 
 import trio
-import trio.testing
 
 from ..runtime import open_runtime
+from .clock import sleep
 from .driver import Driver, how_it_ended
 from .model import answer
 from .plans import Plan
@@ -24,7 +24,7 @@ PI_PATH = "/opt/pi/pi"
 
 # A plan takes minutes on its clock; whoever is not through after that never will be.
 _MAX_SECONDS = 10_000.0
-_MAX_ROUNDS = 100_000
+_MAX_READINGS = 400_000
 
 
 def run_plan(plan: Plan) -> Trace:
@@ -37,10 +37,7 @@ def run_plan(plan: Plan) -> Trace:
     """
     recorder = Recorder()
     checkpoints = Checkpoints()
-    watchdog = Watchdog(seconds=_MAX_SECONDS, rounds=_MAX_ROUNDS, before_biting=recorder.end)
-    instruments: list[trio.abc.Instrument] = [watchdog]
-    if plan.cancels_at_checkpoints:
-        instruments.append(checkpoints)
+    watchdog = Watchdog(seconds=_MAX_SECONDS, readings=_MAX_READINGS, before_biting=recorder.end)
 
     async def main() -> None:
         trio.lowlevel.spawn_system_task(watchdog.watch)
@@ -48,7 +45,7 @@ def run_plan(plan: Plan) -> Trace:
 
     with seeded(plan.seed):
         try:
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
+            trio.run(main, clock=watchdog, instruments=[checkpoints] if plan.cancels_at_checkpoints else [])
         except BaseException:
             if not watchdog.bit:
                 raise
@@ -118,7 +115,7 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
 
 
 async def _lose_patience(seconds: float, around: trio.CancelScope, record: Record) -> None:
-    await trio.sleep(seconds)
+    await sleep(seconds)
     record(ScopeCancelled(trio.current_time(), "runtime"))
     around.cancel()
 

@@ -57,7 +57,8 @@ class ToolHost:
     ) -> None:
         self._id = instance_id
         self._transport: RecordTransport | None = None
-        self._enabled = tools is not None
+        self.enabled = tools is not None
+        """Whether Pi was given our extension: if not, it never calls anything."""
         self._offer = Offer(self._answer)
         self._session: str | None = None
         self._passing: set[str] = set()  # the names of those that are only for that session
@@ -124,7 +125,7 @@ class ToolHost:
         for each in tools:
             if not isinstance(each, Tool):
                 raise ToolSpecError(f"a tool is made with @tool or Tool.from_function, which {each!r} is not")
-        if not self._enabled:
+        if not self.enabled:
             raise ToolSpecError(f"{self._id} was started without python_tools; spawn it with python_tools=() at least")
         if self._closed is not None:
             raise ConnectionClosed(f"{self._id} {self._closed}")
@@ -165,7 +166,7 @@ class ToolHost:
 
     def intercept(self, record: Record) -> bool:
         """Take an ``extension_ui_request`` that comes from our extension. Whether it does."""
-        if not self._enabled:
+        if not self.enabled:
             return False
         is_note = record.get("method") == "setStatus"
         if not is_note and record.get("method") != "input":
@@ -183,9 +184,7 @@ class ToolHost:
         return True
 
     async def serve(self) -> None:
-        """Run the calls of one Pi, until cancelled: then they are cancelled, too. Returns when there never are any."""
-        if not self._enabled:
-            return
+        """Run the calls of one Pi, until cancelled: then they are cancelled, too."""
         try:
             await self._calls.serve()
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
@@ -40,6 +40,7 @@ async def open_websocket(
     heartbeat: float | None = 30.0,
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
     ssl_context: ssl.SSLContext | None = None,
+    subprotocols: Sequence[str] = SUBPROTOCOLS,
 ) -> AsyncIterator[WebSocketTransport]:
     """A connection to ``ws://``, ``wss://`` or, by a UNIX socket, ``ws+unix:///path/to/socket``, for the body.
 
@@ -53,6 +54,7 @@ async def open_websocket(
         heartbeat: seconds between pings; when nothing came back for twice that, it is over. ``None`` for none.
         max_record_bytes: the longest message taken in; a longer one ends the connection (1009).
         ssl_context: for ``wss://``, instead of the system's trust.
+        subprotocols: what is offered, the best first; without any, a message holds one record.
 
     Raises:
         ConnectFailed: nobody answered, or who did refused us.
@@ -68,6 +70,7 @@ async def open_websocket(
         deadline=deadline,
         heartbeat=heartbeat,
         max_record_bytes=max_record_bytes,
+        subprotocols=subprotocols,
     ) as transport:
         yield transport
 
@@ -81,6 +84,7 @@ async def wrap_websocket(
     deadline: float,
     heartbeat: float | None = 30.0,
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+    subprotocols: Sequence[str] = SUBPROTOCOLS,
 ) -> AsyncIterator[WebSocketTransport]:
     """As :func:`open_websocket`, over a ``stream`` that is there already, and is closed behind the body."""
     below = WebSocketStream(stream)
@@ -106,7 +110,7 @@ async def wrap_websocket(
                     below,  # type: ignore[arg-type]  # any stream will do, says its documentation
                     parts.netloc.rpartition("@")[2] or "localhost",
                     "/" if parts.scheme == "ws+unix" else _target(parts),
-                    subprotocols=SUBPROTOCOLS,
+                    subprotocols=subprotocols,
                     extra_headers=[] if token is None else [(b"Authorization", b"Bearer " + token.encode())],
                     message_queue_size=_QUEUED_MESSAGES,
                     max_message_size=max_record_bytes,
@@ -127,6 +131,8 @@ async def wrap_websocket(
     except trio_websocket.ConnectionRejected as error:
         status = error.status_code
         reason = f"refused with HTTP {status}"
+        if status in (401, 403):
+            reason += ": it wants a token" if token is None else ": it wants another token"
         raise ConnectFailed(url, reason, status=status, final=is_final_status(status)) from error
     except EndedEarly as error:
         raise ConnectFailed(url, str(error)) from error
@@ -134,10 +140,17 @@ async def wrap_websocket(
 
 def check_url(url: str, token: str | None = None) -> SplitResult:
     """The parts of a URL that :func:`open_websocket` takes, with this token; raises ``ValueError`` for another."""
-    parts = urlsplit(url)
-    _ = parts.port  # raises when it is no number
-    if parts.scheme not in ("ws", "wss", "ws+unix") or not (parts.hostname or parts.scheme == "ws+unix"):
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is no number
+        (parts.hostname or "").encode("idna")  # and this, when a label is empty or too long
+        named = parts.path if parts.scheme == "ws+unix" else parts.hostname
+    except ValueError:
+        named = None
+    if not named or parts.scheme not in ("ws", "wss", "ws+unix"):
         raise ValueError(f"not a WebSocket URL (ws://host:port, wss://host:port, ws+unix:///path): {url!r}")
+    if token is not None and not (token and token.isascii() and token.isprintable()):
+        raise ValueError("a token is one line of printable ASCII, and not empty")  # it goes into a header
     if token is not None and parts.scheme == "ws" and not _is_here(parts.hostname or ""):
         raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {url!r}")
     return parts

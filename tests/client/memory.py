@@ -243,7 +243,7 @@ async def _over_memory(test: Callable[[PiClient, Any], Awaitable[None]], handler
     client.attach(transport)
     client.open()
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.serve_dialogs)
+        client.serve_dialogs(nursery)
         nursery.start_soon(client.serve, transport)
         await test(client, transport)
         nursery.cancel_scope.cancel()

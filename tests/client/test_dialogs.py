@@ -234,7 +234,7 @@ def test_the_handler_is_cancelled_when_pi_ends_and_answers_the_next_one() -> Non
             transport = MemoryTransport()
             client.attach(transport)
             async with trio.open_nursery() as nursery:
-                await nursery.start(client.serve_dialogs)
+                client.serve_dialogs(nursery)
                 nursery.start_soon(client.serve, transport)
                 transport.says(asked(id_))
                 await trio.sleep(10)

@@ -91,7 +91,7 @@ everything = pytest.mark.parametrize("name", [*COMMANDS, *MADE_OF_OTHERS])
 
 def test_the_table_has_every_command_there_is() -> None:
     requests = {name for name, each in inspect.getmembers(PiClient, inspect.iscoroutinefunction) if name[0] != "_"}
-    others = {"probe", "request", "serve", "serve_dialogs", "wait_connected", "wait_ready"}
+    others = {"probe", "request", "serve", "wait_connected", "wait_ready"}
     assert requests == set(COMMANDS) | {name for name in MADE_OF_OTHERS if "." not in name} | others
 
 

@@ -151,7 +151,7 @@ async def open_world(config: EndpointConfig | None = None, *, ready: bool = True
         client.open()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.serve, transport)
-        await nursery.start(client.serve_dialogs)
+        client.serve_dialogs(nursery)
         nursery.start_soon(endpoint.serve)
         try:
             yield world

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from pi_trio import PiClient
 from pi_trio.errors import InstanceExists, InstanceNotFound
 from pi_trio.lifecycle import (
     BreakerChanged,
@@ -16,8 +20,10 @@ from pi_trio.lifecycle import (
     Health,
     HealthChanged,
     HealthPolicy,
+    ModelChanged,
     Registered,
     RegistryEvent,
+    SessionChanged,
     Unregistered,
 )
 from pi_trio.registry import Criteria, Numbered, Registry, Watch
@@ -237,5 +243,118 @@ def test_an_answer_that_comes_when_another_has_the_name_says_nothing_about_it() 
             await trio.sleep(10)
             assert registry.get("a").health is Health.HEALTHY
             assert registry.get("a").breaker.failures == 0
+
+    run(main)
+
+
+def test_one_that_was_out_comes_back_by_the_registrys_own_way_to_open_clients() -> None:
+    async def main() -> None:
+        remote = Remote()
+        async with open_registry(watch=WATCH, breaker=NEVER, open_client=lambda _: remote.open()) as registry:
+            registry.register(found("a", provider="p"))
+            await trio.sleep(1)
+            remote.answers = False
+            await registry.wait_for(lambda table: not table)
+            remote.answers = True
+            await registry.wait_for(lambda table: "a" in table)
+            assert registry.get("a").provider == "p"
+
+    run(main)
+
+
+def test_to_be_asked_brings_it_back_as_well() -> None:
+    async def main() -> None:
+        remote = Remote()
+        async with open_registry(watch=attrs.evolve(WATCH, remove_after=5.0), breaker=NEVER) as registry:
+            registry.register(found("a"), open_client=remote.open)
+            await trio.sleep(1)
+            remote.answers = False
+            await registry.wait_for(lambda table: not table)
+            remote.answers = True
+            assert (await registry.check_health("a")).health is Health.HEALTHY
+            assert registry.get("a").health is Health.HEALTHY
+
+    run(main)
+
+
+def test_what_a_strangers_function_raises_is_no_answer_and_nothing_worse() -> None:
+    def broken() -> AbstractAsyncContextManager[PiClient]:
+        raise ZeroDivisionError("somebody's mistake")
+
+    async def main() -> None:
+        async with open_registry(watch=WATCH) as registry:
+            registry.register(found("a"), open_client=broken)
+            report = await registry.check_health("a")
+            assert (report.latency, report.error) == (None, "somebody's mistake")
+            await trio.sleep(15)
+            assert registry.get("a").health is Health.UNHEALTHY
+
+    run(main)
+
+
+def test_a_connection_that_is_slow_to_close_does_not_unsay_its_answer() -> None:
+    remote = Remote()
+
+    @asynccontextmanager
+    async def clinging() -> AsyncIterator[PiClient]:
+        async with remote.open() as client:
+            yield client
+            await trio.sleep(100)
+
+    async def main() -> None:
+        async with open_registry(watch=WATCH) as registry:
+            registry.register(found("a"), open_client=clinging)
+            report = await registry.check_health("a")
+            assert report.health is Health.HEALTHY
+
+    run(main)
+
+
+def test_what_an_answer_says_of_session_and_model_is_told() -> None:
+    async def main() -> None:
+        remote, log = Remote(), list[RegistryEvent]()
+        async with open_registry(watch=WATCH) as registry, trio.open_nursery() as nursery:
+            nursery.start_soon(taken_down(registry, log))
+            await wait_all_tasks_blocked()
+            registry.register(found("a", provider="as listed"), open_client=remote.open)
+            await trio.sleep(1)
+            assert (registry.get("a").provider, registry.get("a").session_id) == ("as listed", "s")
+            remote.state |= {"sessionId": "t", "model": {"id": "m", "provider": "p", "name": "M"}}
+            await trio.sleep(20)
+            entry = registry.get("a")
+            assert (entry.provider, entry.model, entry.session_id) == ("p", "m", "t")
+            assert registry.select(Criteria(model="m")).instance_id == "a"
+            told = [event for event in log if isinstance(event, SessionChanged | ModelChanged)]
+            assert [type(event).__name__ for event in told] == ["SessionChanged", "SessionChanged", "ModelChanged"]
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_a_probe_of_a_breaker_that_finds_its_instance_just_over_is_no_more() -> None:
+    async def main() -> None:
+        async with open_registry(breaker=BreakerPolicy(failures=1, reset_timeout=20.0)) as registry:
+            registry.adopt("a", PiClient("a"))
+            registry.enter(Registered("a", trio.current_time()))
+            registry.report_failure("a")
+            registry.disown("a")  # its supervisor is done; that it is over has not been read yet
+            await trio.sleep(30)
+            assert registry.get("a").breaker.state is BreakerState.HALF_OPEN
+
+    run(main)
+
+
+def test_what_a_probe_finds_out_says_nothing_about_another_of_that_name() -> None:
+    async def main() -> None:
+        policy = BreakerPolicy(failures=1, reset_timeout=20.0)
+        async with open_registry(watch=RARELY, breaker=policy) as registry:
+            registry.register(found("a"), open_client=Remote(delay=1000.0).open)
+            registry.report_failure("a")
+            await trio.sleep(22)  # the probe is out
+            assert registry.get("a").breaker.state is BreakerState.HALF_OPEN
+            registry.unregister("a")
+            registry.register(found("a"), open_client=Remote().open)
+            await trio.sleep(10)
+            assert registry.get("a").breaker.state is BreakerState.CLOSED
 
     run(main)

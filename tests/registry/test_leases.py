@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -20,10 +21,10 @@ from pi_trio.errors import (
     LeaseLost,
     NoMatchingInstance,
 )
-from pi_trio.lifecycle import InstanceState
+from pi_trio.lifecycle import BreakerPolicy, InstanceState
 from pi_trio.registry import Criteria, Lease, LeastLoaded, Registry, Sticky, report_capacity
 from tests.concurrency.virtual import is_stuck, run
-from tests.registry.members import found, moved, open_registry
+from tests.registry.members import Remote, found, moved, open_registry
 
 
 def in_use(registry: Registry) -> dict[str, int]:
@@ -225,6 +226,22 @@ def test_a_lost_lease_explains_what_the_client_said() -> None:
     run(main)
 
 
+def test_to_reach_what_is_gone_is_a_loss_too() -> None:
+    async def main() -> None:
+        async with open_registry(found("a")) as registry:
+            with pytest.raises(LeaseLost):
+                async with registry.acquire() as lease:
+                    registry.unregister("a")
+                    registry.register(found("a"), open_client=Remote().open)  # another one
+                    lease.open_client()
+            registry.enter_found(found("b"))  # its supervisor is done, though that is not in the table yet
+            with pytest.raises(ConnectionClosed):
+                async with registry.lease("b") as lease:
+                    lease.open_client()
+
+    run(main)
+
+
 def test_a_body_that_was_done_before_it_noticed_has_lost_nothing() -> None:
     async def main() -> None:
         async with open_registry(found("a")) as registry:
@@ -284,6 +301,31 @@ def test_leases_teach_the_breaker() -> None:
             assert str(registry.get("a").breaker.state) == "open"
             with pytest.raises(NoMatchingInstance, match="breaker"):
                 registry.select()
+
+    run(main)
+
+
+def test_who_waits_is_not_given_what_has_just_broken_down() -> None:
+    async def main() -> None:
+        policy = BreakerPolicy(failures=1, reset_timeout=20.0)
+        async with open_registry(breaker=policy) as registry, trio.open_nursery() as nursery:
+            registry.enter_found(found("a"))
+            served: list[float] = []
+
+            async def want() -> None:
+                async with registry.acquire():
+                    served.append(trio.current_time())
+
+            with pytest.raises(ConnectionClosed):
+                async with registry.acquire():
+                    nursery.start_soon(want)
+                    await wait_all_tasks_blocked()
+                    raise ConnectionClosed("gone")
+            await wait_all_tasks_blocked()
+            assert served == []
+            registry.report_success("a")
+            await wait_all_tasks_blocked()
+            assert served == [0.0]
 
     run(main)
 
@@ -402,5 +444,55 @@ def test_waiting_is_a_checkpoint_and_so_is_taking_at_once() -> None:
                 await registry.acquire().__aenter__()
             assert scope.cancelled_caught
             assert in_use(registry) == {"a": 0}
+
+    run(main)
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a task of its own before one of its steps."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self.steps += 1
+            if self.steps == self._step:
+                self._scope.cancel()
+
+    async def run(self, victim: Callable[[], Awaitable[None]]) -> None:
+        self._task = trio.lowlevel.current_task()
+        with self._scope:
+            await victim()
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_cancelled_at_whichever_step_it_leaves_nothing(busy: bool) -> None:
+    async def main() -> None:
+        step, last = 0, False
+        while not last:
+            step += 1
+            async with open_registry(found("a")) as registry, trio.open_nursery() as nursery:
+
+                async def take(registry: Registry = registry) -> None:
+                    async with registry.acquire(timeout=30):
+                        await trio.sleep(1)
+
+                canceller = CancelAt(step)
+                trio.lowlevel.add_instrument(canceller)
+                if busy:
+                    nursery.start_soon(take)
+                    await wait_all_tasks_blocked()
+                nursery.start_soon(canceller.run, take)
+                await trio.sleep(10)
+                trio.lowlevel.remove_instrument(canceller)
+                last = canceller.steps < step
+                assert (in_use(registry), registry.waiting) == ({"a": 0}, 0)
+                async with registry.acquire(timeout=1):
+                    pass  # and there is room again
+        assert step >= 3
 
     run(main)

@@ -311,6 +311,46 @@ def test_what_a_feeds_own_function_raises_is_its_own() -> None:
     run(main)
 
 
+def test_what_a_feeds_own_function_raises_is_about_one_event_and_loses_no_other() -> None:
+    async def main() -> None:
+        def wrong(event: RegistryEvent) -> bool:
+            if isinstance(event, Registered) and event.instance_id == "pi-2":
+                raise ValueError("mine")
+            return True
+
+        async with open_registry() as (registry, sender):
+            with registry.subscribe(match=wrong) as feed:
+                await send(sender, registered(1), registered(2), registered(3))
+                assert [item.seq for item in await take(feed, 2)] == [0, 1]
+                with pytest.raises(ValueError, match="mine"):
+                    await anext(feed)
+                assert [item.seq for item in await take(feed, 1)] == [3]
+
+    run(main)
+
+
+def test_who_waits_for_what_will_never_be_is_told_at_the_end() -> None:
+    async def main() -> None:
+        told: list[str] = []
+
+        async def wait(registry: Registry) -> None:
+            try:
+                await registry.wait_for(lambda table: "pi-1" in table)
+            except trio.ClosedResourceError as error:
+                told.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            async with open_registry() as (registry, _):
+                nursery.start_soon(wait, registry)
+                await wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
+            assert len(told) == 1
+            await wait(registry)
+            assert len(told) == 2
+
+    run(main)
+
+
 def test_waiting_for_something_to_be_true() -> None:
     async def main() -> None:
         async with open_registry() as (registry, sender):

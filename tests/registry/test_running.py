@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
 from pi_trio import PiClient
-from pi_trio.errors import CommandFailed, ConnectionClosed, NoMatchingInstance
+from pi_trio.errors import CommandFailed, ConnectionClosed, ConnectionLost, LeaseLost, NoMatchingInstance
 from pi_trio.lifecycle import HealthPolicy
-from pi_trio.registry import Criteria, RoundRobin, Sticky, Watch
+from pi_trio.registry import Criteria, RoundRobin, StaticDiscovery, Sticky, Watch
+from tests.client.memory import MemoryTransport
 from tests.concurrency.virtual import run
 from tests.registry.members import Remote, found, open_registry
 
@@ -101,5 +104,100 @@ def test_what_was_started_is_not_started_again() -> None:
                 await registry.run("hello")
             assert (dying.prompts, good.prompts) == (["hello"], [])
             assert [entry.in_use for entry in registry.all()] == [0, 0]
+
+    run(main)
+
+
+def test_a_refusal_comes_out_though_a_discovery_might_bring_somebody_else() -> None:
+    async def main() -> None:
+        remote = Remote(answers=False)
+        async with open_registry(watch=RARELY, open_client=lambda _: remote.open()) as registry:
+            async with registry.discover(StaticDiscovery([found("a")])):
+                await registry.wait_for(lambda table: "a" in table)
+                with pytest.raises(ConnectionClosed, match="refused"):
+                    await registry.run("hello")
+
+    run(main)
+
+
+def test_who_is_busy_is_waited_for_when_another_has_refused() -> None:
+    async def main() -> None:
+        good = Remote()
+        async with open_registry(watch=RARELY) as registry, trio.open_nursery() as nursery:
+            registry.register(found("away"), open_client=Remote(answers=False).open)
+            registry.register(found("busy"), open_client=good.open)
+
+            async def keep_busy(task_status: trio.TaskStatus[None]) -> None:
+                async with registry.lease("busy"):
+                    task_status.started()
+                    await trio.sleep(30)
+
+            await nursery.start(keep_busy)
+            assert (await registry.run("hello")).text == "re: hello"
+
+    run(main)
+
+
+def test_a_prompt_that_was_never_sent_is_sent_to_somebody_else() -> None:
+    def lost(uncertain: bool) -> ConnectionLost:
+        return ConnectionLost("it is gone", uncertain=uncertain)
+
+    async def main(uncertain: bool) -> None:
+        class Gone(PiClient):
+            def run(self, *_: object, **__: object) -> AbstractAsyncContextManager[Any]:  # type: ignore[override]
+                raise lost(uncertain)
+
+        @asynccontextmanager
+        async def open_gone() -> AsyncIterator[PiClient]:
+            client = Gone("gone")
+            client.attach(MemoryTransport())
+            client.open()
+            yield client
+
+        good = Remote()
+        async with open_registry(watch=RARELY) as registry:
+            registry.register(found("a"), open_client=open_gone)
+            registry.register(found("b"), open_client=good.open)
+            if uncertain:
+                with pytest.raises(ConnectionLost):
+                    await registry.run("hello")
+                assert good.prompts == []
+            else:
+                assert (await registry.run("hello")).text == "re: hello"
+
+    run(lambda: main(False))
+    run(lambda: main(True))
+
+
+def test_an_instance_that_is_lost_before_it_was_prompted_is_passed_over() -> None:
+    async def main() -> None:
+        good = Remote()
+        async with open_registry() as registry:
+            registry.quiesce()  # it asks nobody itself
+
+            @asynccontextmanager
+            async def open_slowly() -> AsyncIterator[PiClient]:
+                registry.unregister("a", "told to go")
+                await trio.sleep(10)
+                yield PiClient("a")
+
+            registry.register(found("a"), open_client=open_slowly)
+            registry.register(found("b"), open_client=good.open)
+            assert (await registry.run("hello")).text == "re: hello"
+            registry.unregister("b")
+            registry.register(found("a"), open_client=open_slowly)
+            with pytest.raises(LeaseLost, match="unregistered"):
+                await registry.run("hello")
+
+    run(main)
+
+
+def test_an_instance_that_is_over_when_it_is_to_be_reached_is_passed_over() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            registry.quiesce()
+            registry.enter_found(found("a"))  # a member whose supervisor is done, though that is not in the table yet
+            registry.register(found("b"), open_client=Remote().open)
+            assert (await registry.run("hello")).text == "re: hello"
 
     run(main)

@@ -9,23 +9,29 @@ from collections.abc import Callable
 import attrs
 
 from pi_trio import InstanceSpec
+from pi_trio.lifecycle import Exited
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, check_lifecycles
 from pi_trio.testing.plans import Advance, Plan, Spawn
 from pi_trio.testing.simulation import run_plan
+from pi_trio.testing.trace import Published
 
 _AT_ONCE = 32
 _BARE = Plan(
     specs=(InstanceSpec(cwd="/work", inherit_env=False, health=None),),
-    steps=(*(Spawn(wait=False) for _ in range(_AT_ONCE - 1)), Spawn(), Advance(1.0)),
+    steps=(*(Spawn(wait=False) for _ in range(_AT_ONCE - 1)), Spawn(), Advance(10.0)),
 )
 
 
 def _bare() -> int:
     """Lives in which nothing happens but their beginning and their end, each checked like all others."""
+    lives = 0
     for seed in range(20):
-        assert check_trace(run_plan(attrs.evolve(_BARE, seed=seed))) == []
-    return 20 * _AT_ONCE
+        trace = run_plan(attrs.evolve(_BARE, seed=seed))
+        assert check_trace(trace) == []
+        lives += sum(isinstance(each.event, Exited) for each in trace.of(Published))
+    assert lives == 20 * _AT_ONCE
+    return lives
 
 
 def _without_faults() -> int:

@@ -15,9 +15,9 @@ import trio
 import trio._core._run as trio_run
 
 from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, RestartType, Strategy
-from pi_trio.lifecycle import Exited, Ready, StateChanged
+from pi_trio.lifecycle import Exited, HealthPolicy, Ready, StateChanged
 from pi_trio.supervisor import Supervisor
-from pi_trio.testing.faults import HangingStart, IgnoredSigterm, SplitWrites
+from pi_trio.testing.faults import Crash, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, LifecycleFailure, LifecycleReport, check_lifecycles, simulated
 from pi_trio.testing.plans import (
@@ -75,6 +75,19 @@ FOUND: dict[str, Plan] = {
     "a child that is being stopped": Plan(
         specs=(attrs.evolve(SPEC, restart=RestartPolicy(type=RestartType.PERMANENT, backoff=Backoff(base=0.0))),),
         steps=(OpenTree((0, 0, 0), Strategy.ONE_FOR_ALL), Stop(1), Kill(), Advance(5.0)),
+    ),
+    # A false alarm: it had ended by itself, and was found unhealthy before it was gone; its SIGTERM found it gone.
+    "unwell on its way out": Plan(
+        specs=(
+            attrs.evolve(
+                SPEC,
+                restart=RestartPolicy(type=RestartType.PERMANENT, intensity=0),
+                health=HealthPolicy(period=0.5, timeout=0.1, misses=1),
+            ),
+        ),
+        afflictions=(Affliction(SlowDeath(2.0)), Affliction(Crash(0.31, 0))),
+        steps=(Spawn(), Advance(3.0)),
+        sweeps=False,
     ),
 }
 

@@ -23,7 +23,7 @@ class AutoSpawn(Discovery):
 
     Made by ``runtime.auto_spawn``. A spawn that fails is a failure of this discovery, so its breaker decides when to try
     again. When it is ended, so are its instances. Those who wait for a lease count when one of these would do; before there
-    is one, whoever waits.
+    was one, whoever waits.
 
     Args:
         registry: where the instances register themselves.
@@ -52,6 +52,7 @@ class AutoSpawn(Discovery):
         self._name = name
         self._idle_since: dict[str, float | None] = {}  # of each of ours
         self._stopping: set[str] = set()
+        self._alike: list[Entry] = []  # ours, or the last of them: another would be as they were
         self._starting = 0
         self._failures: list[Exception] = []
         self._changed = trio.Event()
@@ -92,6 +93,7 @@ class AutoSpawn(Discovery):
             self._policy,
             self._staff(self._registry.instances),
             starting=self._starting,
+            stopping=len(self._stopping),
             room_of_each=self._room_of_each,
             waiting=self._waiting(),
             now=trio.current_time(),
@@ -110,7 +112,8 @@ class AutoSpawn(Discovery):
 
     def _waiting(self) -> int:
         ours = [entry for name in self._idle_since if (entry := self._registry.instances.get(name)) is not None]
-        return self._registry.count_waiting_for(ours) if ours else self._registry.waiting
+        self._alike = ours or self._alike
+        return self._registry.count_waiting_for(self._alike) if self._alike else self._registry.waiting
 
     def _staff(self, table: Mapping[str, Entry]) -> list[Staff]:
         staff = []
@@ -135,7 +138,8 @@ class AutoSpawn(Discovery):
             self._failures.append(error)
         else:
             self._idle_since[name] = trio.current_time()
-            sightings.found(Found(name))  # it has registered itself; this says that spawning works
+            if name in self._registry.instances:  # it has registered itself; this says that spawning works
+                sightings.found(Found(name))
         finally:
             self._starting -= 1
             self._look_again()

@@ -38,19 +38,29 @@ _PAUSE = 1.0
 class _Seen(Sightings):
     """What one discovery has told, and its breaker."""
 
-    def __init__(self, registry: Registry, name: str) -> None:
+    def __init__(self, registry: Registry, discovery: Discovery) -> None:
         self._registry = registry
-        self._name = name
+        self._discovery = discovery
+        self._name = discovery.name
         self._known: dict[str, Found] = {}
         self.breaker = Breaker()
+        self.silent = True
+        """Whether it has told nothing since this was set."""
 
     def snapshot(self, found: Iterable[Found]) -> None:
-        """See :class:`Sightings`."""
+        """See :class:`Sightings`. What cannot be a member keeps nobody else from being one; then it is raised."""
         there = {each.instance_id: each for each in found}
         gone = [name for name in self._known if name not in there]
         for name in gone:
             self._remove(name, f"{self._name} does not list it any more")
-        new = sum(self._add(each) for each in there.values())
+        new, refused = 0, list[ValueError]()
+        for each in there.values():
+            try:
+                new += self._add(each)
+            except ValueError as error:
+                refused.append(error)
+        if refused:
+            raise ValueError("; ".join(map(str, refused))) from refused[0]
         self._told(new, len(gone))
 
     def found(self, found: Found) -> None:
@@ -72,7 +82,7 @@ class _Seen(Sightings):
         if name in self._known:
             self._remove(name, f"{self._name} describes it anew")
         try:
-            self._registry.register(found)
+            self._registry.register(found, open_client=self._discovery.opener(found))
         except InstanceExists:
             # Spawned here, or told by another: the first word counts.
             _log.debug("%s found %s, which is a member already", self._name, name)
@@ -85,7 +95,13 @@ class _Seen(Sightings):
         with suppress(InstanceNotFound):  # somebody else may have unregistered it
             self._registry.unregister(name, reason)
 
+    def returned(self) -> None:
+        """It is done, and has told everything; though that may be nothing."""
+        if self.silent:
+            self._told(0, 0)
+
     def _told(self, found: int, lost: int) -> None:
+        self.silent = False
         self.enter(after_success(self.breaker))
         self._registry.enter(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
 
@@ -109,15 +125,17 @@ async def run_discovery(registry: Registry, discovery: Discovery, policy: Breake
 
     One that returns has told everything: it is not run again, and what it told stays until this is cancelled.
     """
-    seen = _Seen(registry, discovery.name)
+    seen = _Seen(registry, discovery)
     try:
         while True:
+            seen.silent = True
             try:
                 await discovery.run(seen)
             except Exception as error:
                 _log.warning("the discovery %s failed: %s", discovery.name, error)
                 seen.failed(policy, str(error) or type(error).__name__)
             else:
+                seen.returned()
                 await trio.sleep_forever()
             if seen.breaker.state is BreakerState.OPEN:
                 assert seen.breaker.retry_at is not None

@@ -8,17 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import trio
 
 from ...abc import Discovery, Found, Mode, Profile, Sightings
 
 __all__ = ["FileDiscovery", "StaticDiscovery", "read_found"]
 
-# The keys of an [[instance]] table and the types of their values; what is left of a Found is not for a file.
+# The keys of an [[instance]] table and the types of their values. A token is not among them: files are shown around.
 _KEYS: dict[str, type] = {
     "id": str,
     "url": str,
+    "token_file": str,
+    "token_env": str,
     "mode": str,
     "provider": str,
     "model": str,
@@ -27,6 +28,8 @@ _KEYS: dict[str, type] = {
     "tags": list,
     "max_concurrent": int,
 }
+
+_OF_PROFILE = ("url", "region", "capabilities", "tags", "max_concurrent")
 
 
 class StaticDiscovery(Discovery):
@@ -59,7 +62,9 @@ class FileDiscovery(Discovery):
         capabilities = ["docker", "gpu"]
         max_concurrent = 2
 
-    Further keys are ``model``, ``region``, ``tags`` and ``mode`` (``"remote"`` unless it says ``"local"``).
+    Further keys are ``model``, ``region``, ``tags``, ``mode`` (``"local"`` or ``"remote"``, where the URL does not say
+    it), and where the token is: ``token_file``, relative to the folder of this file, or ``token_env``, a variable of the
+    environment.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, period: float = 1.0, name: str | None = None) -> None:
@@ -86,7 +91,7 @@ class FileDiscovery(Discovery):
             await trio.lowlevel.checkpoint()
             now = _identity(self._path)
             if now != last:
-                sightings.snapshot(read_found(self._path.read_text("utf-8")))
+                sightings.snapshot(read_found(self._path.read_text("utf-8"), folder=self._path.parent))
                 last = now
             await trio.sleep(self._period)
 
@@ -97,8 +102,8 @@ def _identity(path: Path) -> object:
     return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def read_found(text: str) -> tuple[Found, ...]:
-    """What a TOML document lists.
+def read_found(text: str, *, folder: Path = Path()) -> tuple[Found, ...]:
+    """What a TOML document lists; ``folder`` is where its ``token_file`` keys start from.
 
     Raises:
         ValueError: it is no TOML, or does not say what an instance is; the message names the place.
@@ -108,7 +113,7 @@ def read_found(text: str) -> tuple[Found, ...]:
     tables = document.get("instance", [])
     if unknown or not isinstance(tables, list):
         raise ValueError(f"expected [[instance]] tables and nothing else, not {', '.join(sorted(unknown)) or tables!r}")
-    found = tuple(_found(number, table) for number, table in enumerate(tables, 1))
+    found = tuple(_found(f"instance {number}", table, folder) for number, table in enumerate(tables, 1))
     ids = [each.instance_id for each in found]
     for each in ids:
         if ids.count(each) > 1:
@@ -116,25 +121,46 @@ def read_found(text: str) -> tuple[Found, ...]:
     return found
 
 
-def _found(number: int, table: Any) -> Found:
-    where = f"instance {number}"
+def _found(where: str, table: Any, folder: Path) -> Found:
+    _check_types(where, table)
+    if not table.get("id") or not table.get("url"):
+        raise ValueError(f"{where} needs an id and a url")
+    said = {key: table[key] for key in _OF_PROFILE if key in table}
+    try:
+        if "mode" in table:
+            said["mode"] = Mode(table["mode"])
+        token, token_file = _token(table, folder)
+        return Found(
+            table["id"],
+            table.get("provider"),
+            table.get("model"),
+            Profile(**said),
+            token=token,
+            token_file=token_file,
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _check_types(where: str, table: Any) -> None:
     if not isinstance(table, dict):
         raise ValueError(f"{where} is not a table")
+    if "token" in table:
+        raise ValueError(f"{where}: a token does not belong here; say where it is with token_file or token_env")
     for key, value in table.items():
         if key not in _KEYS:
             raise ValueError(f"{where} has an unknown key {key!r}; there are: {', '.join(_KEYS)}")
         if type(value) is not _KEYS[key] or (type(value) is list and not all(type(each) is str for each in value)):
             wanted = "a list of strings" if _KEYS[key] is list else f"a {_KEYS[key].__name__}"
             raise ValueError(f"{where}: {key} must be {wanted}, not {value!r}")
-    if not table.get("id") or not table.get("url"):
-        raise ValueError(f"{where} needs an id and a url")
-    try:
-        profile = Profile(
-            mode=Mode(table.get("mode", "remote")),
-            **{
-                key: table[key] for key in _KEYS if key in attrs.fields_dict(Profile) and key in table and key != "mode"
-            },
-        )
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return Found(table["id"], table.get("provider"), table.get("model"), profile)
+
+
+def _token(table: dict[str, Any], folder: Path) -> tuple[str | None, str | None]:
+    file, variable = table.get("token_file"), table.get("token_env")
+    if file is not None:
+        file = str(folder / Path(file).expanduser())
+    if variable is None:
+        return None, file
+    if variable not in os.environ:
+        raise ValueError(f"token_env names {variable}, which is not in the environment")
+    return os.environ[variable], file

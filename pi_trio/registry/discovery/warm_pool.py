@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from ...abc import Discovery, Found, Sightings
-from ...errors import AcquireTimeout, ClientError, ProtocolError
+from ...errors import AcquireTimeout, ClientError, InstanceNotFound, NoMatchingInstance, ProtocolError
 from ...lifecycle import InstanceState
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ class WarmPool(Discovery):
         self._reserve: dict[str, _Spare] = {}
         # Whoever waits is served in order by the channel; what is in it counts only while it is in the reserve, too.
         self._offer, self._offered = trio.open_memory_channel[_Spare](math.inf)
+        self._fresh: set[str] = set()  # those of which nobody knows yet what they are like
         self._out: dict[str, _Spare] = {}
         self._returned: dict[str, _Spare] = {}
         self._cleaning: dict[str, _Spare] = {}
+        self._ending: set[str] = set()
         self._starting = 0
         self._failures: list[Exception] = []
         self._changed = trio.Event()
@@ -107,28 +109,50 @@ class WarmPool(Discovery):
         Raises:
             AcquireTimeout: there was none in time.
             LeaseLost: the instance was lost during the body.
+            trio.ClosedResourceError: the pool is over.
         """
-        spare = await self._take(timeout)
-        self._out[spare.instance_id] = spare
-        try:
-            async with self._registry.lease(spare.instance_id) as lease:
-                yield lease
-        finally:
-            del self._out[spare.instance_id]
-            self._returned[spare.instance_id] = spare
-            self._look_again()
-
-    async def _take(self, timeout: float | None) -> _Spare:
-        with trio.move_on_after(math.inf if timeout is None else timeout):
-            while True:
-                spare = await self._offered.receive()
-                if self._reserve.pop(spare.instance_id, None) is None:
-                    continue  # it has been taken out because it died
-                if self._runs(spare.instance_id):
-                    return spare
-                self._returned[spare.instance_id] = spare  # it died just now: it will be ended like one that came back
+        deadline = math.inf if timeout is None else trio.current_time() + timeout
+        while True:
+            spare = self._take_nowait()
+            if spare is None:
+                with trio.move_on_at(deadline):
+                    spare = await self._take()
+            if spare is None:
+                raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
+            leased = False
+            self._out[spare.instance_id] = spare
+            try:
+                async with self._registry.lease(spare.instance_id) as lease:
+                    leased = True
+                    yield lease
+                    return
+            except (InstanceNotFound, NoMatchingInstance):
+                if leased:  # the body's own
+                    raise
+                # It died in this very moment. It will be ended like one that came back.
+            finally:
+                del self._out[spare.instance_id]
+                self._returned[spare.instance_id] = spare
                 self._look_again()
-        raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
+
+    def _take_nowait(self) -> _Spare | None:
+        # What is in the channel was not handed to anybody who waits, so nobody does.
+        while True:
+            try:
+                spare = self._offered.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return None
+            if self._reserve.pop(spare.instance_id, None) is not None:
+                return spare
+
+    async def _take(self) -> _Spare:
+        while True:
+            try:
+                spare = await self._offered.receive()
+            except trio.EndOfChannel:
+                raise trio.ClosedResourceError(f"{self._name} is over") from None
+            if self._reserve.pop(spare.instance_id, None) is not None:  # else it has been taken out because it died
+                return spare
 
     def _runs(self, instance_id: str) -> bool:
         entry = self._registry.instances.get(instance_id)
@@ -151,11 +175,11 @@ class WarmPool(Discovery):
             raise self._failures[0]
 
     async def close(self) -> None:
-        """End the instances, side by side. The supervisors' own deadlines bound it."""
+        """End the instances, side by side, and the waiting for them. The supervisors' own deadlines bound it."""
+        self._offer.close()
         async with trio.open_nursery() as nursery:
-            for name in {**self._reserve, **self._out, **self._returned, **self._cleaning}:
+            for name in {*self._fresh, *self._reserve, *self._out, *self._returned, *self._cleaning, *self._ending}:
                 nursery.start_soon(self._stop, name)
-        self._reserve.clear()
 
     async def _follow(self) -> None:
         while True:
@@ -170,14 +194,15 @@ class WarmPool(Discovery):
         """Take those that died out of the reserve, and clean those that came back."""
         for name in [name for name in self._reserve if not self._runs(name)]:
             del self._reserve[name]
-            nursery.start_soon(self._stop, name)
+            self._ending.add(name)
+            nursery.start_soon(self._end, name)
         for name in tuple(self._returned):
             self._cleaning[name] = self._returned.pop(name)
             nursery.start_soon(self._clean, self._cleaning[name])
 
     def _refill(self, nursery: trio.Nursery, sightings: Sightings) -> None:
         coming = len(self._reserve) + len(self._cleaning) + self._starting
-        missing = min(self._size - coming, self._max_instances - coming - len(self._out))
+        missing = min(self._size - coming, self._max_instances - coming - len(self._out) - len(self._ending))
         if not self._failures:
             for _ in range(missing):
                 self._starting += 1
@@ -186,13 +211,26 @@ class WarmPool(Discovery):
     async def _start_one(self, sightings: Sightings) -> None:
         try:
             name = await self._spawn()
-            self._put(_Spare(name, await self._settings(name)))
-            sightings.found(Found(name))  # it has registered itself; this says that spawning works
+            self._fresh.add(name)  # what cancellation leaves in there, is ended with the pool
+            await self._take_in(name)
+            if name in self._registry.instances:  # it has registered itself; this says that spawning works
+                sightings.found(Found(name))
         except Exception as error:
             self._failures.append(error)
         finally:
             self._starting -= 1
             self._look_again()
+
+    async def _take_in(self, name: str) -> None:
+        """Put a new one into the reserve. One that does not say how it is, is ended."""
+        try:
+            spare = _Spare(name, await self._settings(name))
+        except Exception:
+            self._fresh.discard(name)
+            await self._end(name)
+            raise
+        self._fresh.discard(name)
+        self._put(spare)
 
     async def _clean(self, spare: _Spare) -> None:
         name = spare.instance_id
@@ -206,7 +244,14 @@ class WarmPool(Discovery):
         if clean:
             self._put(spare)
         else:
-            await self._stop(name)
+            await self._end(name)
+
+    async def _end(self, name: str) -> None:
+        """End one. What cancellation leaves undone of it is done with the pool."""
+        self._ending.add(name)
+        await self._stop(name)
+        self._ending.discard(name)
+        self._look_again()  # there is a place for another
 
     async def _renew(self, spare: _Spare) -> bool:
         """Give it a fresh session. Whether it is like new then."""

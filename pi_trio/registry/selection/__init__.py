@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .criteria import Criteria
+from .criteria import Criteria, refused_by
 from .index import Index, Selection
 from .strategies import CapabilityMatch, LeastLoaded, PowerOfTwoChoices, Random, RoundRobin, Sticky, Strategy
 
@@ -17,4 +17,5 @@ __all__ = [
     "Selection",
     "Sticky",
     "Strategy",
+    "refused_by",
 ]

@@ -10,7 +10,7 @@ import attrs
 from ...lifecycle import BreakerState, Health, InstanceState
 from ..table import Entry
 
-__all__ = ["CHECKS", "Criteria", "emptied_by", "several"]
+__all__ = ["CHECKS", "Criteria", "emptied_by", "refused_by", "several"]
 
 _WELL: Final = frozenset(Health) - {Health.UNHEALTHY}
 
@@ -94,6 +94,11 @@ CHECKS: Final[tuple[tuple[str, Callable[[Criteria, Entry], bool]], ...]] = (
     ("free capacity", lambda wanted, entry: entry.free >= wanted.min_free),
 )
 """The criteria one by one, in the order in which an empty result is explained: what an instance is, before how it is."""
+
+
+def refused_by(criteria: Criteria, entry: Entry) -> str | None:
+    """The first check that the instance does not pass; ``None`` when it matches."""
+    return next((name for name, check in CHECKS if not check(criteria, entry)), None)
 
 
 def emptied_by(criteria: Criteria, entries: Iterable[Entry]) -> tuple[str, tuple[tuple[str, int], ...]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attrs
-import trio
 
+from ..clock import sleep
 from ..world import Fault, Program, System
 from .filter import Acted, Filter
 
@@ -33,7 +33,7 @@ class Crash(Fault):
 
     async def run(self, system: System, program: Program, acted: Acted) -> int:
         async def crash() -> None:
-            await trio.sleep(self.seconds)
+            await sleep(self.seconds)
             if isinstance(self.how, int):
                 await system.wait_running()
             acted()

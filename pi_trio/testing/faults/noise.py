@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 import orjson
-import trio
 
+from ..clock import sleep
 from ..world import Fault, Program, System
 from .filter import Acted, Filter
 
@@ -23,11 +23,11 @@ class Stopped(Fault):
 
     async def run(self, system: System, program: Program, acted: Acted) -> int:
         async def stop() -> None:
-            await trio.sleep(self.seconds)
+            await sleep(self.seconds)
             acted()
             system.signal_from_outside("SIGSTOP")
             if self.pause is not None:
-                await trio.sleep(self.pause)
+                await sleep(self.pause)
                 system.signal_from_outside("SIGCONT")
 
         system.start_outside(stop)

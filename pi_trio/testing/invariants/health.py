@@ -122,7 +122,7 @@ def _probe(launch: Launch, policy: HealthPolicy, at: float) -> _Probe:
         latency = answer.read_at - at
         if abs(latency - policy.timeout) <= EPSILON or abs(latency - policy.slow_after) <= EPSILON:
             raise _Unclear
-        if latency < policy.timeout:
+        if 0.0 <= latency < policy.timeout:  # before it was asked for, it is the answer to another with its id
             if (answer.record or {}).get("success") is True:
                 return _Probe(answer.read_at, latency, heard=True)
             raise _Unclear  # refused: whether anything else was heard makes no difference that matters
@@ -164,7 +164,7 @@ def the_unhealthy_are_ended(story: Story) -> Iterator[Finding]:
             if launch is None or policy.action == "report" or life.asked_before(each.index):
                 continue
             signalled = any(abs(term.event.at - each.event.at) <= EPSILON for term in launch.sent("SIGTERM"))
-            gone = launch.exited is not None and launch.exited.event.at <= each.event.at + EPSILON
+            gone = launch.over_since <= each.event.at + EPSILON
             if not signalled and not gone:
                 yield Finding(f"{life.instance} is unhealthy, and nobody ended it", each)
             after = [state for state in life.states if state.index > each.index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,8 +97,17 @@ class Launch:
             if each.event.signal == signal
             and each.event.sender == "runtime"
             and each.event.fate != "gone"
-            and each.event.process == self.root.spawned.event.process
+            and self._is_of_root(each)
         ]
+
+    def _is_of_root(self, signal: Placed[ProcessSignalled]) -> bool:
+        return signal.event.process == self.root.spawned.event.process
+
+    @property
+    def over_since(self) -> float:
+        """From when on its root is known to run no more: it exited, or, on its way out, a signal found it gone."""
+        gone = [each.event.at for each in self.signals if each.event.fate == "gone" and self._is_of_root(each)]
+        return min([*gone, math.inf if self.exited is None else self.exited.event.at])
 
     @property
     def ended_from_here(self) -> bool:

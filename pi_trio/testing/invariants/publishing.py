@@ -233,7 +233,7 @@ def _given_up_as_it_ended(life: Life, launch: Launch, published_at: float) -> bo
     assert launch.exited is not None
     # A process dies a moment after the signal that ends it: what is decided in between is decided about a living one.
     deadly = (each.event.at for each in launch.signals if each.event.signal == launch.exited.event.status.signal)
-    dying_since = min([launch.exited.event.at, *deadly])
+    dying_since = min([launch.over_since, *deadly])
     moments = [each.event.at for each in life.published if _is_unhealthy(each.event)]
     if life.spec is not None and launch.written["stdin"]:
         moments.append(launch.written["stdin"][0].event.at + life.spec.start_timeout)

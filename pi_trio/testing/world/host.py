@@ -12,6 +12,7 @@ import trio
 
 from ...abc import ProcessCommand, ProcessTree
 from ...concurrency import open_service_nursery
+from ..clock import sleep
 from ..trace import FaultActed, PipeName, Record, SpawnFailed
 from .fault import Fault, FaultsFor
 from .keeper import Keeper
@@ -120,13 +121,13 @@ class SimWorld(World):
         seconds = moment(self.random, _SPAWN_SECONDS) + sum(fault.delay_spawn() for fault in faults)
         cancelled = self.random.choice(("before", "behind", "ended"))
         if cancelled == "before":
-            await trio.sleep(seconds)
+            await sleep(seconds)
             return self._start(command, tag, faults).hand_over()
         await trio.lowlevel.checkpoint()
         tree = self._start(command, tag, faults)
         try:
             with trio.CancelScope(shield=cancelled == "behind"):
-                await trio.sleep(seconds)
+                await sleep(seconds)
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
                 tree.kill_tree()

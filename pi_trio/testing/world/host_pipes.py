@@ -7,6 +7,7 @@ import random
 import trio
 
 from ...abc import ReceivePipe, SendPipe
+from ..clock import sleep
 from .moments import moment
 from .pipe import End, Pipe, PipeLog
 
@@ -104,7 +105,7 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
             while not (self._closed or self._interrupted or self._pipe.readable):
                 await self._pipe.wait_readable()
             if self._random.random() < _LATE:
-                await trio.sleep(moment(self._random, _LATE_SECONDS))
+                await sleep(moment(self._random, _LATE_SECONDS))
         finally:
             self._waiting = False
         self._check_open()

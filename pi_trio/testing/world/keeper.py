@@ -7,6 +7,7 @@ import random
 import trio
 
 from ...abc import ExitStatus
+from ..clock import sleep
 from ..trace import TreeEmptied
 from .kernel import Kernel
 from .moments import moment
@@ -106,7 +107,7 @@ class Keeper:
 
     async def _notice(self) -> None:
         if self._random.random() < 0.5:
-            await trio.sleep(moment(self._random, _NOTICE_SECONDS))
+            await sleep(moment(self._random, _NOTICE_SECONDS))
 
     def _reap(self) -> bool:
         """Take leave of every child that has ended. Whether there are others."""

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import trio
 
 from ...abc import ExitStatus
+from ..clock import sleep
 from ..trace import (
     Misuse,
     ProcessExited,
@@ -148,7 +149,7 @@ class Kernel:
         killed = process.ending.signal is not None
         seconds = process.exit_seconds + (moment(process.random, _EXIT_SECONDS) if killed else 0.0)
         if seconds:
-            await trio.sleep(seconds)
+            await sleep(seconds)
         self._bury(process)
 
     async def _run(self, process: Process, system: System, program: Program) -> None:

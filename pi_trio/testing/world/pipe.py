@@ -81,7 +81,8 @@ class Pipe:
         self._size += len(chunk)
         if self.log is not None:
             self.log.wrote(process, chunk)
-        self._reading.unpark_all()
+        if self._reading:  # asked for each write, and there is mostly something to read already
+            self._reading.unpark_all()
         return len(chunk)
 
     def read(self, process: int | None) -> bytes | None:
@@ -93,7 +94,8 @@ class Pipe:
         self._size = 0
         if self.log is not None:
             self.log.was_read(process, len(data))
-        self._writing.unpark_all()
+        if self._writing:
+            self._writing.unpark_all()
         return data
 
     @property

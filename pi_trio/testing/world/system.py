@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ...abc import ExitStatus
+from ..clock import sleep
 from .moments import moment
 from .output import Output, Stream
 from .pipe import End, Pipe
@@ -78,7 +79,7 @@ class System:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep; longer if it is stopped meanwhile."""
-        await trio.sleep(seconds)
+        await sleep(seconds)
         await self.wait_running()
 
     async def take(self, seconds: tuple[float, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -22,6 +23,7 @@ class Host:
 
     registry: Registry
     start_seconds: float = 1.0
+    stop_seconds: float = 0.1
     selectable: bool = True
     failing: bool = False
     spawned: int = 0
@@ -40,7 +42,9 @@ class Host:
         return name
 
     async def stop(self, name: str) -> None:
-        await trio.sleep(0.1)
+        if name in self.registry.instances:
+            self.registry.enter(moved(name, InstanceState.STOPPING, "was stopped"))
+        await trio.sleep(self.stop_seconds)
         if name in self.registry.instances:
             self.registry.unregister(name, "was stopped")
 
@@ -48,10 +52,10 @@ class Host:
 POLICY = ScalingPolicy(min_instances=1, max_instances=4, min_free=1, idle_timeout=60.0)
 
 
-def scaling(test: Callable[[Registry, Host], Awaitable[None]], policy: ScalingPolicy = POLICY) -> None:
+def scaling(test: Callable[[Registry, Host], Awaitable[None]], policy: ScalingPolicy = POLICY, **options: Any) -> None:
     async def main() -> None:
         async with open_registry() as registry:
-            host = Host(registry)
+            host = Host(registry, **options)
             spawner = AutoSpawn(registry, host.spawn, host.stop, policy=policy)
             breaker = BreakerPolicy(failures=2, reset_timeout=10.0)
             async with registry.discover(spawner, breaker=breaker):
@@ -131,15 +135,67 @@ def test_spawns_that_fail_are_not_repeated_for_ever() -> None:
     scaling(test)
 
 
+def test_who_waits_for_what_these_are_not_is_spawned_for_once() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        with pytest.raises(AcquireTimeout):
+            async with registry.acquire(Criteria(region="moon"), timeout=1000):
+                raise AssertionError
+        assert host.spawned == 1
+
+    scaling(test, ScalingPolicy(max_instances=4, min_free=0, idle_timeout=10.0))
+
+
+def test_those_that_are_being_ended_count_until_they_are_gone() -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        async def work(begin: float, seconds: float) -> None:
+            await trio.sleep(begin)
+            async with registry.acquire():
+                await trio.sleep(seconds)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, 0.0, 1.0)
+            nursery.start_soon(work, 0.0, 100.0)
+            await registry.wait_for(lambda table: len(table) == 2)
+            await registry.wait_for(lambda table: any(entry.in_use == 0 for entry in table.values()))
+            nursery.start_soon(work, 10.05, 1.0)  # while the idle one is being ended
+        assert host.spawned == 3
+        assert host.most == 2
+
+    policy = ScalingPolicy(max_instances=2, min_free=0, idle_timeout=10.0)
+    scaling(test, policy, start_seconds=0.01, stop_seconds=5.0)
+
+
+def test_one_that_dies_the_moment_it_is_ready_leaves_no_ghost() -> None:
+    async def main() -> None:
+        async with open_registry(open_client=lambda _: Remote().open()) as registry:
+            host = Host(registry)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                if host.spawned == 1:
+                    registry.unregister(name, "it died")
+                return name
+
+            async with registry.discover(AutoSpawn(registry, spawn, host.stop, policy=POLICY)):
+                await trio.sleep(10)
+                assert list(registry.instances) == ["pi-2"]
+
+    run(main)
+
+
 # --- a reserve -----------------------------------------------------------------------------------------
 
 
 def reserving(
-    test: Callable[[Registry, Host, WarmPool], Awaitable[None]], *, size: int = 2, max_instances: int | None = None
+    test: Callable[[Registry, Host, WarmPool], Awaitable[None]],
+    *,
+    size: int = 2,
+    max_instances: int | None = None,
+    **options: Any,
 ) -> None:
     async def main() -> None:
         async with open_registry() as registry:
-            host = Host(registry, selectable=False)
+            host = Host(registry, selectable=False, **options)
             pool = WarmPool(registry, host.spawn, host.stop, size=size, max_instances=max_instances)
             async with registry.discover(pool):
                 await pool.wait_full()
@@ -230,6 +286,18 @@ def test_one_whose_settings_were_changed_is_ended_and_not_handed_out_again() -> 
     reserving(test)
 
 
+def test_one_that_is_being_ended_counts_until_it_is_gone() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].state["thinkingLevel"] = "high"
+        await trio.sleep(1)
+        assert (pool.ready, len(registry.instances), host.spawned) == (1, 2, 2)
+        await pool.wait_full()
+        assert (host.spawned, host.most) == (3, 2)
+
+    reserving(test, start_seconds=0.01, stop_seconds=5.0)
+
+
 def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None:
     async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
         host.failing = True
@@ -245,6 +313,115 @@ def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None
         assert set(registry.instances) == {lease.instance_id, "pi-3"}
 
     reserving(test)
+
+
+class DiesAt(trio.abc.Instrument):
+    """Whatever is handed out to a task dies before one of its steps."""
+
+    def __init__(self, registry: Registry, pool: WarmPool, step: int) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._task = trio.lowlevel.current_task()
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            for name in self._pool._out if self._left == 0 else ():
+                self._registry.unregister(name, "it died")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_one_that_dies_while_it_is_handed_out_is_not_and_another_is(step: int) -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        killer = DiesAt(registry, pool, step)
+        trio.lowlevel.add_instrument(killer)
+        async with pool.acquire() as lease:
+            trio.lowlevel.remove_instrument(killer)
+            assert lease.instance_id in registry.instances
+        await pool.wait_full()
+
+    reserving(test)
+
+
+def test_the_place_of_one_that_died_is_filled_though_nothing_else_happens() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        async with pool.acquire() as lease:
+            registry.unregister(lease.instance_id, "it died")
+        await pool.wait_full()
+        assert host.spawned == 3
+
+    reserving(test)
+
+
+def test_one_that_is_ready_is_had_without_waiting() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        await pool.wait_full()
+        async with pool.acquire(timeout=0):
+            pass
+
+    reserving(test)
+
+
+def test_what_the_reserve_had_begun_ends_with_it() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, selectable=False)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                host.remotes[name].delay = 50.0  # it takes its time to say what it is like
+                return name
+
+            async with registry.discover(WarmPool(registry, spawn, host.stop, size=2)):
+                await trio.sleep(3)
+                assert len(registry.instances) == 2
+            assert registry.all() == ()
+
+    run(main)
+
+
+def test_one_that_does_not_say_what_it_is_like_is_ended() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, selectable=False)
+
+            async def spawn() -> str:
+                name = await host.spawn()
+                host.remotes[name].answers = host.spawned > 1
+                return name
+
+            async with registry.discover(WarmPool(registry, spawn, host.stop, size=1)) as _:
+                await registry.wait_for(lambda table: "pi-2" in table)
+                await trio.sleep(5)
+                assert list(registry.instances) == ["pi-2"]
+
+    run(main)
+
+
+def test_who_waits_for_a_reserve_that_is_over_is_told() -> None:
+    async def main() -> None:
+        told: list[BaseException] = []
+        async with open_registry() as registry, trio.open_nursery() as nursery:
+            host = Host(registry, failing=True)
+            pool = WarmPool(registry, host.spawn, host.stop, size=1)
+
+            async def want() -> None:
+                with pytest.raises(trio.ClosedResourceError) as caught:
+                    async with pool.acquire():
+                        raise AssertionError
+                told.append(caught.value)
+
+            async with registry.discover(pool):
+                nursery.start_soon(want)
+                await trio.sleep(3)
+            await wait_all_tasks_blocked()
+            assert len(told) == 1
+            await want()
+
+    run(main)
 
 
 def test_a_reserve_must_have_a_size() -> None:

@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from pi_trio import PiClient
-from pi_trio.abc import Discovery, Found, Sightings
+from pi_trio.abc import Discovery, Found, Profile, Sightings
 from pi_trio.lifecycle import (
     BreakerPolicy,
     DiscoveryBreakerChanged,
@@ -161,6 +161,25 @@ def test_one_that_fails_is_tried_again_as_its_breaker_allows() -> None:
     discovering(test)
 
 
+def test_one_that_returns_without_a_word_has_told_that_there_is_nothing() -> None:
+    async def test(registry: Registry) -> None:
+        failed = False
+
+        async def tell(_: Sightings) -> None:
+            nonlocal failed
+            await trio.lowlevel.checkpoint()
+            if not failed:
+                failed = True
+                raise OSError("no route")
+
+        async with registry.discover(Told(tell), breaker=BreakerPolicy(failures=1, reset_timeout=10.0)):
+            await trio.sleep(20)
+            entry = registry.snapshot().discoveries["told"]
+            assert (entry.completed, entry.error, str(entry.breaker.state)) == (1, None, "closed")
+
+    discovering(test)
+
+
 def test_while_one_runs_that_may_bring_somebody_a_lease_is_waited_for() -> None:
     async def test(registry: Registry) -> None:
         async def tell(sightings: Sightings) -> None:
@@ -197,6 +216,31 @@ def test_each_needs_a_name_of_its_own() -> None:
     discovering(test)
 
 
+def test_what_cannot_be_reached_by_any_means_is_told_and_keeps_nobody_else_out() -> None:
+    there = [
+        ("ok", "ws://127.0.0.1:9"),
+        ("page", "http://127.0.0.1:9"),
+        ("dots", "ws://a..b:9"),
+        ("bracket", "ws://[::1:9"),
+        ("clear", "ws://build.example:9"),
+        ("user", "wss://me:hush@build.example:9"),
+        ("none", None),
+    ]
+    members = [Found(name, profile=Profile(url=url), token="hush") for name, url in there]
+
+    async def main() -> None:
+        async with open_registry() as registry, registry.discover(StaticDiscovery(members)):
+            registry.quiesce()  # nobody is called
+            await wait_all_tasks_blocked()
+            assert list(registry.instances) == ["ok"]
+            error = registry.snapshot().discoveries["static"].error
+            assert error is not None
+            assert all(repr(name) in error for name, _ in there[1:])
+            assert "hush" not in error
+
+    run(main)
+
+
 # --- a file ------------------------------------------------------------------------------------------
 
 ONE = """
@@ -221,9 +265,36 @@ def test_a_file_says_all_there_is_to_say() -> None:
     assert read_found("") == ()
 
 
+def test_a_file_says_where_tokens_are_but_not_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILD_TOKEN", "secret")
+    text = """
+[[instance]]
+id = "a"
+url = "ws://127.0.0.1:9"
+token_file = "tokens/a"
+[[instance]]
+id = "b"
+url = "wss://build.example"
+token_env = "BUILD_TOKEN"
+[[instance]]
+id = "c"
+url = "ws://127.0.0.1:9"
+mode = "remote"
+token_file = "/run/c"
+"""
+    a, b, c = read_found(text, folder=tmp_path)
+    assert (a.token, a.token_file, str(a.profile.mode)) == (None, str(tmp_path / "tokens/a"), "local")
+    assert (b.token, b.token_file, str(b.profile.mode)) == ("secret", None, "remote")
+    assert (c.token, c.token_file, str(c.profile.mode)) == (None, "/run/c", "remote")
+    assert "secret" not in repr(b)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[[instance]]\nid = 'a'\nurl = 'u'\ntoken = 'secret'", "token_file or token_env"),
+        ("[[instance]]\nid = 'a'\nurl = 'u'\ntoken_env = 'NOT_THERE'", "NOT_THERE"),
+        ("[[instance]]\nid = 'a'\nurl = 'u'\ntoken_env = 'PATH'\ntoken_file = 't'", "exclude"),
         ("instance = 3", "expected"),
         ("instances = []", "instances"),
         ("[[instance]]\nid = 'a'", "id and a url"),

@@ -20,18 +20,15 @@ MUTANTS = (
         _HERE,
         "slot-given-back-early",
         "the place among those that are starting is given back before the process is ready",
-        ("            await self._up.wait()\n", "            await trio.lowlevel.checkpoint()\n"),
+        ("        self._slot = starts\n", "        starts.release_on_behalf_of(self)\n"),
     ),
     _of(
         _HERE,
         "slot-leaked-on-failure",
         "a spawn that fails does not give back its place among those that are starting",
         (
-            (
-                "        finally:  # cancelled when the start went wrong in a way of its own: then it is over, too\n"
-                "            starts.release_on_behalf_of(self)"
-            ),
-            "        finally:\n            if self._ready:\n                starts.release_on_behalf_of(self)",
+            "        finally:\n            self._release_slot()\n",
+            "        finally:\n            if self._ready:\n                self._release_slot()\n",
         ),
     ),
     _of(
@@ -70,7 +67,7 @@ MUTANTS = (
         "no-sweep",
         "what is left of the tree after the process's own end is not killed",
         ("            self._gone = True\n            tree.kill_tree()\n", "            self._gone = True\n"),
-        ("                    tree.kill_tree()\n                    tree.close()", "                    tree.close()"),
+        ("                tree.kill_tree()\n                tree.close()", "                tree.close()"),
     ),
     _of(
         _HERE,
@@ -175,8 +172,8 @@ MUTANTS = (
         "pipes-left-open",
         "the pipes of a process that is gone are not closed",
         (
-            "                    tree.kill_tree()\n                    tree.close()",
-            "                    tree.kill_tree()",
+            "                tree.kill_tree()\n                tree.close()",
+            "                tree.kill_tree()",
         ),
     ),
     _of(

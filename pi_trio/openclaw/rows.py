@@ -1,0 +1,115 @@
+"""What a gateway lists: its sessions, and those of the Pis on its host."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..protocol import Wire
+
+__all__ = ["AgentRuntime", "CatalogRow", "CatalogsPage", "Described", "SessionRow", "SessionsPage"]
+
+
+@attrs.frozen
+class AgentRuntime(Wire):
+    """What runs a session's agent."""
+
+    id: str | None = None
+
+
+@attrs.frozen
+class SessionRow(Wire):
+    """One session. A 2026.5 gateway tells much less of it than a 2026.9. Times are Unix times in milliseconds."""
+
+    key: str
+    session_id: str | None = None
+    kind: str | None = None
+    """``direct``, ``group``, ``global``, ``unknown``, ..."""
+    agent_id: str | None = None
+    label: str | None = None
+    display_name: str | None = None
+    updated_at: float | None = None
+    created_at: float | None = None
+    model: str | None = None
+    model_provider: str | None = None
+    agent_runtime: AgentRuntime | None = None
+    has_active_run: bool | None = None
+    active_run_ids: tuple[str, ...] | None = None
+    """The runs that go on, where the gateway knows all of them."""
+    status: str | None = None
+    """Of its last run: ``running``, ``done``, ..."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    thinking_level: str | None = None
+    archived: bool | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run goes on, as far as it is told: ``sessions.describe`` of a 2026.5 gateway does not."""
+        return bool(self.active_run_ids) if self.active_run_ids is not None else self.has_active_run is True
+
+    @property
+    def agent(self) -> str | None:
+        """The agent's id; a 2026.5 gateway tells it in the key only (``agent:<id>:<rest>``)."""
+        parts = self.key.split(":")
+        return self.agent_id or (parts[1] if len(parts) > 2 and parts[0] == "agent" else None)
+
+
+@attrs.frozen
+class SessionsPage(Wire):
+    """``sessions.list``: some of them, and where the next ones begin."""
+
+    sessions: tuple[SessionRow, ...]
+    next_offset: int | None = None
+    has_more: bool | None = None
+    total_count: int | None = None
+
+
+@attrs.frozen
+class Described(Wire):
+    """``sessions.describe``: one session, if there is one by that key."""
+
+    session: SessionRow | None = None
+
+
+@attrs.frozen
+class CatalogRow(Wire):
+    """A session of a Pi that the gateway does not run itself, but knows of."""
+
+    thread_id: str
+    name: str | None = None
+    cwd: str | None = None
+    status: str | None = None
+    source: str | None = None
+    """``"pi-cli"``, for one."""
+    model_provider: str | None = None
+    session_key: str | None = None
+    """The gateway's own session that goes on with it, if there is one: that is listed, too."""
+    archived: bool | None = None
+    can_continue: bool | None = None
+
+
+@attrs.frozen
+class CatalogHost(Wire):
+    """A machine with such sessions: the gateway's own, or a node of it."""
+
+    host_id: str = ""
+    kind: str | None = None
+    connected: bool | None = None
+    sessions: tuple[CatalogRow, ...] = ()
+    next_cursor: str | None = None
+
+
+@attrs.frozen
+class Catalog(Wire):
+    """What one plugin of the gateway knows."""
+
+    id: str
+    hosts: tuple[CatalogHost, ...] = ()
+
+
+@attrs.frozen
+class CatalogsPage(Wire):
+    """``sessions.catalog.list``."""
+
+    catalogs: tuple[Catalog, ...] = ()

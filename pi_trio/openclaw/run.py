@@ -1,0 +1,136 @@
+"""One run on a gateway, as a Pi would tell it.
+
+A gateway tells a run twice: as ``agent`` events, each step of each message and tool; and as ``chat`` events, the text
+so far and how it ended. Neither says what the messages were in the end, nor what they cost: that is in the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..protocol import Record
+from .history import assistant
+
+__all__ = ["GatewayRun"]
+
+_ENDINGS = frozenset({"final", "aborted", "error"})
+
+# How a tool's phases are told by Pi.
+_TOOL_PHASES = {"start": "tool_execution_start", "update": "tool_execution_update", "result": "tool_execution_end"}
+
+
+class GatewayRun:
+    """Makes Pi's events of a run's events. :attr:`ended` says that the history is to be asked for."""
+
+    def __init__(self, run_id: str, prompt: str) -> None:
+        self.run_id = run_id
+        self.prompt = prompt
+        self.ended = False
+        """Whether the gateway has said that it is over."""
+        self._ending: Record = {}
+        self._text = ""
+        self._thinking = ""
+        self._started = 0  # messages whose beginning was told
+        self._in_detail = False  # whether the agent's own events come
+
+    def take(self, event: str, payload: Record) -> list[Record]:
+        """Take what the gateway tells of this run; return what a Pi would."""
+        if event == "chat":
+            return self._take_chat(payload)
+        data = payload.get("data")
+        if not isinstance(data, dict):
+            return []
+        match payload.get("stream"):
+            case "assistant":
+                self._in_detail = True
+                return self._show_text(_text(data.get("text")))
+            case "thinking":
+                return self._show_thinking(_text(data.get("text")))
+            case "tool":
+                return self._show_tool(data)
+        return []
+
+    def _take_chat(self, payload: Record) -> list[Record]:
+        state = payload.get("state")
+        if isinstance(state, str) and state in _ENDINGS:
+            # An abort is followed by a `final` on 2026.5: the first word counts.
+            self.ended, self._ending = True, self._ending or payload
+        elif state == "delta" and not self._in_detail:
+            return self._show_text(self._text + _text(payload.get("deltaText")))
+        return []
+
+    def _show_text(self, text: str) -> list[Record]:
+        records: list[Record] = []
+        if not self._started or not text.startswith(self._text):  # another message
+            self._text = self._thinking = ""
+            records.append(self._start())
+        delta, self._text = text[len(self._text) :], text
+        return [*records, _step("text_delta", delta)] if delta else records
+
+    def _show_thinking(self, text: str) -> list[Record]:
+        records = [] if self._started else [self._start()]
+        delta = text.removeprefix(self._thinking)
+        self._thinking = text
+        return [*records, _step("thinking_delta", delta)] if delta else records
+
+    def _start(self) -> Record:
+        self._started += 1
+        return {"type": "message_start", "message": assistant({}, stop_reason="pending")}
+
+    def _show_tool(self, data: Record) -> list[Record]:
+        phase = data.get("phase")
+        kind = _TOOL_PHASES.get(phase) if isinstance(phase, str) else None
+        if kind is None:
+            return []
+        record: Record = {"type": kind, "toolCallId": str(data.get("toolCallId")), "toolName": str(data.get("name"))}
+        for key in ("args", "partialResult", "result"):
+            if key in data:
+                record[key] = data[key]
+        if phase == "result":
+            record["isError"] = data.get("isError") is True
+        return [record]
+
+    def settle(self, messages: Sequence[Record]) -> list[Record]:
+        """The end of the run. ``messages`` are those of it in the history."""
+        said = [self._with_reason(message) for message in messages]
+        if (answer := self._unwritten(said)) is not None:
+            said.append(answer)
+        records: list[Record] = []
+        for message in said:
+            if message.get("role") == "assistant" and self._started:
+                self._started -= 1  # it was told when its first word came
+            else:
+                records.append({"type": "message_start", "message": message})
+            records.append({"type": "message_end", "message": message})
+        records.append({"type": "agent_end", "messages": said, "willRetry": False})
+        return [*records, {"type": "agent_settled", "aborted": self._ending.get("state") == "aborted"}]
+
+    def _with_reason(self, message: Record) -> Record:
+        """What went wrong is told when it does, and may not be written down."""
+        error = self._ending.get("errorMessage")
+        failed = message.get("stopReason") == "error" and isinstance(error, str)
+        return {"errorMessage": error, **message} if failed else message
+
+    def _unwritten(self, said: Sequence[Record]) -> Record | None:
+        """The answer that the gateway told of but has not written down, or ``None``."""
+        answers = [message for message in said if message.get("role") == "assistant"]
+        how = self._ending.get("state")
+        stop_reason = {"aborted": "aborted", "error": "error"}.get(str(how), "stop")
+        message = self._ending.get("message")
+        row = message if isinstance(message, dict) else {}
+        if not row and not self._text and stop_reason == "stop":
+            return None  # the prompt became part of a run that goes on
+        if answers and (stop_reason == "stop" or answers[-1].get("stopReason") in (stop_reason, "aborted")):
+            return None
+        error = self._ending.get("errorMessage") if how == "error" else None
+        text = row or {"content": self._text}
+        return assistant(text, stop_reason=stop_reason, error=None if error is None else str(error))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _step(kind: str, delta: str) -> Record:
+    return {"type": "message_update", "assistantMessageEvent": {"type": kind, "contentIndex": 0, "delta": delta}}

@@ -1,0 +1,266 @@
+"""The sessions of an OpenClaw gateway."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from ...abc import Discovery, Found, Mode, Profile, Sightings
+from ...client import PiClient, RemoteOptions
+from ...errors import ConnectFailed, GatewayError, MissingScope
+from ...openclaw import (
+    READ,
+    WRITE,
+    CatalogRow,
+    CatalogsPage,
+    CatalogTranslation,
+    Gateway,
+    GatewayOptions,
+    SessionRow,
+    SessionsPage,
+    SessionTranslation,
+    Translation,
+    open_gateway,
+    session_client,
+)
+from ...protocol import Record
+from ...transport import check_url
+
+__all__ = ["OpenClawDiscovery"]
+
+# What every version takes, and what the later ones do. A gateway refuses a filter that it does not know, so one that
+# is newer than the gateway is left out there, and done here where it can be.
+_FILTERS = frozenset({"limit", "activeMinutes", "label", "search", "agentId", "includeGlobal", "includeUnknown"})
+_LATER_FILTERS = frozenset({"archived", "activeOnly", "sortBy"})
+# Told only by the gateways that know them: sessions have had branches for as long.
+_LATER = "sessions.branches.list"
+
+_PAGE = 100
+
+# A gateway that lists for ever must not keep us for ever.
+_MAX_PAGES = 1000
+
+# What changes comes in bursts: one more look serves all of one.
+_SETTLE = 0.2
+
+_PI_CATALOG = "pi"
+
+
+class OpenClawDiscovery(Discovery):
+    """The sessions of the OpenClaw gateway at ``url``, as members: they can be prompted, streamed and aborted.
+
+    It lists them, again whenever the gateway says that something changed, and every ``period`` seconds. A gateway that is
+    lost is a failure of the discovery: its breaker decides when to try again; what was found stays until then. All clients
+    to its sessions share the discovery's one connection. They can do what a gateway's own chat can, and raise
+    :class:`Unsupported` for the rest.
+
+    An instance's id is ``"<name>/<session key>"``; its tags are ``openclaw``, ``kind:<kind>`` and ``agent:<agent>``, besides
+    the ``tags`` given. Sessions of Pis that the gateway knows of without running them (its catalog ``pi``, where it has
+    one) are ``"<name>/pi/<thread>"``, tagged ``kind:pi``: they can be seen, but not used, and so are not selectable.
+
+    Args:
+        url: ``ws://host:port``, or ``wss://``.
+        token: what the gateway asks for.
+        name: the discovery's name; by default ``openclaw:<host>:<port>``.
+        kinds: only sessions of these kinds (``direct``, ``group``, ...; ``pi`` for the catalog); ``None`` for all.
+        filters: for the gateway's own filter: ``label``, ``search``, ``agentId``, ``activeMinutes``, ``limit`` (of a page),
+            ``includeGlobal``, ``includeUnknown``; ``archived``, ``activeOnly`` and ``sortBy`` where it is new enough.
+        accept: asked about each row that came through; what it refuses is not found.
+        catalog: whether to look at the catalog.
+        period: seconds between two lists when nothing changes.
+        region, capabilities, tags: of every session's :class:`Profile`.
+        scopes: the rights to ask for; without ``operator.write``, sessions can be seen, but not prompted.
+        options: everything else about the connection; ``token`` and ``scopes`` are put in.
+
+    Raises:
+        ValueError: there is no such filter, or that is no such URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        name: str | None = None,
+        kinds: Iterable[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        accept: Callable[[SessionRow], bool] = lambda _: True,
+        catalog: bool = True,
+        period: float = 30.0,
+        region: str | None = None,
+        capabilities: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        scopes: Iterable[str] = (READ, WRITE),
+        options: GatewayOptions | None = None,
+    ) -> None:
+        parts = check_url(url, token)
+        if not period > 0:
+            raise ValueError(f"period must be positive, not {period!r}")
+        self._url = url
+        self._name = f"openclaw:{parts.netloc.rpartition('@')[2]}" if name is None else name
+        self._options = attrs.evolve(options or GatewayOptions(), token=token, scopes=scopes)
+        self._kinds = None if kinds is None else frozenset(kinds)
+        self._filters = _checked(filters or {})
+        self._accept = accept
+        self._catalog = catalog
+        self._period = period
+        mode = Mode.LOCAL if _is_loopback(parts.hostname or "") else Mode.REMOTE
+        self._profile = Profile(mode=mode, url=url, region=region, capabilities=capabilities, tags=tags)
+        self._gateway: Gateway | None = None
+        self._why_not = "the discovery does not run"
+
+    @property
+    def name(self) -> str:
+        """As it was given; by default, that of the gateway."""
+        return self._name
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The connection, while there is one."""
+        return self._gateway
+
+    # --- finding -------------------------------------------------------------------------------------
+
+    async def run(self, sightings: Sightings) -> None:
+        """Be connected, and tell what there is, until cancelled.
+
+        Raises:
+            ConnectFailed: nobody answers, or the gateway does not let us in.
+            ConnectionLost: the gateway is gone.
+            MissingScope, GatewayError: it does not let us list its sessions.
+        """
+        try:
+            async with open_gateway(self._url, self._options) as gateway:
+                self._gateway = gateway
+                await self._follow(gateway, sightings)
+        except Exception as error:
+            self._why_not = str(error)
+            raise
+        finally:
+            self._gateway = None
+
+    async def _follow(self, gateway: Gateway, sightings: Sightings) -> None:
+        failures: list[Exception] = []  # raised in the nursery, they would come out in a group
+
+        async def look() -> None:
+            try:
+                await self._look(gateway, sightings)
+            except Exception as error:
+                failures.append(error)
+            nursery.cancel_scope.cancel()
+
+        async def watch() -> None:
+            # Whoever asks something when the connection goes knows less of why than the connection.
+            failures.insert(0, await gateway.wait_closed())
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            nursery.start_soon(watch)
+        raise failures[0]
+
+    async def _look(self, gateway: Gateway, sightings: Sightings) -> None:
+        changed = trio.Event()
+
+        def note(event: Any) -> None:
+            if event.event == "sessions.changed":
+                changed.set()
+
+        gateway.on_event(note)
+        await gateway.request("sessions.subscribe", {})
+        while True:
+            changed = trio.Event()
+            sightings.snapshot([found async for found in self._list(gateway)])
+            with trio.move_on_after(self._period):
+                await changed.wait()
+                await trio.sleep(_SETTLE)
+
+    async def _list(self, gateway: Gateway) -> AsyncIterator[Found]:
+        async for row in self._sessions(gateway):
+            if (self._kinds is None or row.kind in self._kinds) and self._accept(row):
+                yield self._found(row.key, row.kind, row.model_provider, row.model, agent=row.agent)
+        if self._catalog and (self._kinds is None or _PI_CATALOG in self._kinds):
+            for catalogued in await _catalogued(gateway):
+                yield self._seen(catalogued)
+
+    async def _sessions(self, gateway: Gateway) -> AsyncIterator[SessionRow]:
+        filters, limit = self._filters_for(gateway), self._filters.get("limit", _PAGE)
+        wanted = self._filters.get("archived", False)
+        offset = 0
+        for _ in range(_MAX_PAGES):
+            params = {**filters, "limit": limit, **({"offset": offset} if offset else {})}
+            page = await gateway.ask("sessions.list", params, SessionsPage)
+            for row in page.sessions:
+                if bool(row.archived) == wanted:
+                    yield row
+            if not page.has_more or page.next_offset is None or page.next_offset <= offset:
+                return
+            offset = page.next_offset
+
+    def _filters_for(self, gateway: Gateway) -> Record:
+        later = _LATER in gateway.hello.features.methods
+        return {key: value for key, value in self._filters.items() if later or key not in _LATER_FILTERS}
+
+    def _found(
+        self, rest: str, kind: str | None, provider: str | None, model: str | None, *, agent: str | None
+    ) -> Found:
+        tags = {"openclaw", f"kind:{kind or 'unknown'}", *self._profile.tags, *([f"agent:{agent}"] if agent else [])}
+        return Found(f"{self._name}/{rest}", provider, model, attrs.evolve(self._profile, tags=tags))
+
+    def _seen(self, row: CatalogRow) -> Found:
+        found = self._found(f"{_PI_CATALOG}/{row.thread_id}", _PI_CATALOG, row.model_provider, None, agent=None)
+        return attrs.evolve(found, profile=attrs.evolve(found.profile, selectable=False))
+
+    # --- using ---------------------------------------------------------------------------------------
+
+    def opener(self, found: Found) -> Callable[[], AbstractAsyncContextManager[PiClient]]:
+        """A client to one of the sessions, over the discovery's own connection to the gateway."""
+        key = found.instance_id.removeprefix(f"{self._name}/")
+        translate: Callable[[str], Translation] = partial(SessionTranslation, key)
+        if not found.profile.selectable:
+            translate = partial(CatalogTranslation, _PI_CATALOG, key.removeprefix(f"{_PI_CATALOG}/"))
+        options = RemoteOptions(request_timeout=self._options.request_timeout)
+        return partial(session_client, self._connected, translate, name=found.instance_id, options=options)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Gateway]:
+        await trio.lowlevel.checkpoint()
+        if self._gateway is None:
+            raise ConnectFailed(self._url, self._why_not)
+        yield self._gateway
+
+
+async def _catalogued(gateway: Gateway) -> list[CatalogRow]:
+    """The sessions of Pis that the gateway does not run. None where no plugin of it has such a catalog."""
+    try:
+        page = await gateway.ask("sessions.catalog.list", {"catalogId": _PI_CATALOG}, CatalogsPage)
+    except MissingScope as error:
+        # A gateway that has no such method asks for the highest right: it might be an administrator's.
+        if error.scope == READ:
+            raise
+        return []
+    except GatewayError:
+        return []
+    rows = [row for each in page.catalogs if each.id == _PI_CATALOG for host in each.hosts for row in host.sessions]
+    return [row for row in rows if not row.archived and row.session_key is None]
+
+
+def _checked(filters: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(filters) - _FILTERS - _LATER_FILTERS
+    if unknown:
+        known = ", ".join(sorted(_FILTERS | _LATER_FILTERS))
+        raise ValueError(f"a gateway has no filter {', '.join(sorted(unknown))} (there are: {known})")
+    return dict(filters)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

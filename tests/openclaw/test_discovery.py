@@ -1,0 +1,246 @@
+"""The gateway discovery, where the stand-in can be made to be what a real gateway is at times."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from pi_trio.abc import Mode
+from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
+from pi_trio.lifecycle import DiscoveryCompleted
+from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.registry import Criteria, OpenClawDiscovery, Registry
+from tests.support import run
+
+from .conformance import Lab, completed, open_registry
+from .gateways import TOKEN, VERSIONS
+from .standin import Standin, open_standin
+from .test_conformance import laboratory
+
+PI = {
+    "threadId": "thread-1",
+    "name": "what somebody does",
+    "cwd": "/home/user",
+    "status": "idle",
+    "source": "pi-cli",
+    "modelProvider": "pi",
+    "archived": False,
+    "canContinue": False,
+    "canArchive": False,
+}
+
+
+def with_catalog(standin: Standin) -> OpenClawDiscovery:
+    standin.catalog = [
+        PI,
+        {**PI, "threadId": "thread-2", "archived": True},
+        {**PI, "threadId": "thread-3", "sessionKey": "agent:main:it-goes-on-here"},
+    ]
+    return OpenClawDiscovery(standin.url, token=TOKEN, name="there")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pi_catalog_is_seen_but_not_used(version: str) -> None:
+    async def main() -> None:
+        async with open_standin(version, TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                (entry,) = registry.all()
+                assert entry.instance_id == "there/pi/thread-1"
+                assert entry.profile.tags == {"openclaw", "kind:pi"}
+                assert not entry.profile.selectable
+                report = await registry.check_health(entry.instance_id)
+                assert report.error is None
+                async with registry.open_client(entry.instance_id) as client:
+                    assert (await client.get_state()).session_id == "thread-1"
+                    with pytest.raises(Unsupported, match="'prompt' is not supported by the session 'thread-1' of"):
+                        await client.send("hello")
+
+    run(main)
+
+
+def test_a_thread_that_is_gone_does_not_answer() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                standin.catalog = []
+                report = await registry.check_health("there/pi/thread-1")
+                assert report.error is not None
+                assert "there is no session 'thread-1'" in report.error
+
+    run(main)
+
+
+@pytest.mark.parametrize(("options", "found"), [({"catalog": False}, 0), ({"kinds": {"pi"}}, 1), ({"kinds": set()}, 0)])
+def test_the_catalog_can_be_left_out(options: dict[str, object], found: int) -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            standin.catalog = [PI]
+            assert len(await lab.found(**options)) == found
+
+    run(main)
+
+
+def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
+    async def main(version: str, sent: set[str]) -> None:
+        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+            await lab.found(filters={"archived": False, "sortBy": "updated", "search": "x"})
+            (asked,) = [each["params"] for each in standin.asked if each["method"] == "sessions.list"]
+            assert set(asked) == sent | {"limit", "search"}
+
+    run(lambda: main("2026.9.6", {"archived", "sortBy"}))
+    run(lambda: main("2026.5.22", set()))
+
+
+def test_changes_in_a_burst_are_looked_at_once() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            async with lab.registry(period=3600.0) as registry:
+                await completed(registry)
+                async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryCompleted)) as feed:
+                    await anext(feed)
+                    for _ in range(20):
+                        await lab.create()
+                    await registry.wait_for(lambda table: len(table) == 20)
+                listed = [each for each in standin.asked if each["method"] == "sessions.list"]
+                assert 2 <= len(listed) <= 4
+
+    run(main)
+
+
+def test_it_looks_again_though_nothing_is_said() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            async with lab.registry(period=0.05) as registry:
+                await completed(registry)
+                for peer in standin.peers:
+                    peer.subscribed = False
+                key = await lab.create()
+                await registry.wait_for(lambda table: f"there/{key}" in table)
+
+    run(main)
+
+
+def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            key = await lab.create()
+            async with lab.registry(period=0.02) as registry:
+                await registry.wait_for(lambda table: f"there/{key}" in table)
+                async with registry.acquire() as lease, lease.open_client() as client:
+                    for _ in range(3):
+                        await client.send("Count to three")
+                    assert lease.lost is None
+                assert registry.statistics().registered == 1
+
+    run(main)
+
+
+def test_many_clients_share_one_connection() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            keys = [await lab.create() for _ in range(30)]
+            async with lab.registry() as registry:
+                await registry.wait_for(lambda table: len(table) == 30)
+                reports = await registry.check_all()
+                assert [report.error for report in reports] == [None] * 30
+                assert len(standin.peers) == 2, "ours, and the laboratory's own"
+                replies: list[str] = []
+
+                async def prompt(key: str) -> None:
+                    async with registry.open_client(f"there/{key}") as client:
+                        replies.append((await client.send("Count to three")).text)
+
+                async with trio.open_nursery() as nursery:
+                    for key in keys:
+                        nursery.start_soon(prompt, key)
+                assert replies == ["one two three"] * 30
+
+    run(main)
+
+
+def test_two_gateways_in_one_registry() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as one, open_standin(VERSIONS[1], TOKEN) as other:
+            async with laboratory(VERSIONS[0], one.url) as here, laboratory(VERSIONS[1], other.url) as there:
+                keys = {await here.create(), await there.create()}
+                assert len(keys) == 1
+                discoveries = [
+                    OpenClawDiscovery(each.url, token=TOKEN, region=region)
+                    for each, region in ((one, "eu"), (other, "us"))
+                ]
+                async with open_registry() as registry, registry.discover(*discoveries):
+                    await registry.wait_for(lambda table: len(table) == 2)
+                    for standin, region in ((one, "eu"), (other, "us")):
+                        chosen = registry.select(Criteria(region=region)).entry
+                        assert chosen.instance_id == f"openclaw:127.0.0.1:{standin.port}/{min(keys)}"
+                        assert chosen.profile.mode is Mode.LOCAL
+
+    run(main)
+
+
+def test_a_client_of_a_discovery_that_does_not_run() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            key = await lab.create()
+            discovery = lab.discovery()
+            registry = Registry()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(registry.serve)
+                async with registry.discover(discovery):
+                    await registry.wait_for(lambda table: f"there/{key}" in table)
+                    opener = registry._members[f"there/{key}"].open_client
+                with pytest.raises(ConnectFailed, match="the discovery does not run"):
+                    async with opener():
+                        pass
+                registry.quiesce()
+                registry.close()
+
+    run(main)
+
+
+def test_a_message_that_is_too_long_ends_the_connection() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin:
+            options = GatewayOptions(token=TOKEN, max_message_bytes=20_000)
+            async with laboratory(VERSIONS[0], standin.url) as lab:
+                for _ in range(30):
+                    await lab.create()
+                async with open_gateway(standin.url, options) as gateway:
+                    with pytest.raises(Exception, match="1009"):
+                        await gateway.request("sessions.list", {})
+
+    run(main)
+
+
+def test_errors_of_a_gateway_are_raised_where_they_were_asked_for() -> None:
+    async def main(lab: Lab) -> None:
+        with pytest.raises(GatewayError, match="unknown session catalog: pi"):
+            await lab.admin.request("sessions.catalog.list", {"catalogId": "pi"})
+
+    async def in_the_laboratory() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            await main(lab)
+
+    run(in_the_laboratory)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"filters": {"kinds": ["direct"]}}, "a gateway has no filter kinds"),
+        ({"period": 0}, "period must be positive"),
+        ({"url": "http://127.0.0.1"}, "not a WebSocket URL"),
+        ({"url": "ws://gateway.example:18789"}, "a token is not sent to another machine in the clear"),
+        ({"scopes": "operator.read"}, "expected several strings"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_once(arguments: dict[str, object], message: str) -> None:
+    chosen: dict[str, object] = {"url": "ws://127.0.0.1:18789", "token": TOKEN, **arguments}
+    with pytest.raises(ValueError, match=message):
+        OpenClawDiscovery(**chosen)  # type: ignore[arg-type]
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(GatewayOptions(token="secret"))

@@ -1,0 +1,164 @@
+"""A gateway that goes, and comes back: the sessions are found again, and what was under way says what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from pi_trio.abc import Signal
+from pi_trio.errors import ClientError, ConnectionClosed, LeaseLost
+from pi_trio.lifecycle import BreakerPolicy, BreakerState
+from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
+from pi_trio.process import free_port
+from pi_trio.registry import OpenClawDiscovery, Registry
+from pi_trio.testing import open_model_server
+from tests.support import run
+
+from .conformance import ADMIN, open_registry
+from .gateways import TOKEN, VERSIONS, installed, open_real_gateway
+from .scenario import COUNT, SLOWLY, answer
+from .standin import open_standin
+
+KEY = "agent:main:lost"
+
+# It is tried again this often while it is away; by default the breaker would wait for minutes in the end.
+SOON = BreakerPolicy(failures=3, reset_timeout=0.5, max_reset_timeout=1.0)
+
+
+def looked(registry: Registry) -> int:
+    """How often the discovery has told what there is."""
+    return registry.snapshot().discoveries["there"].completed
+
+
+async def until_lost(registry: Registry) -> str:
+    """Until the discovery has noticed; why, in its words."""
+    await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].error is not None)
+    return str(registry.snapshot().discoveries["there"].error)
+
+
+async def make_session(url: str) -> None:
+    options = GatewayOptions(token=TOKEN, scopes=(READ, WRITE, ADMIN))
+    async with open_gateway(url, options) as admin:
+        await admin.request("sessions.create", {"key": KEY})
+
+
+def discovery(port: int) -> OpenClawDiscovery:
+    return OpenClawDiscovery(f"ws://127.0.0.1:{port}", token=TOKEN, name="there")
+
+
+def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path) -> None:
+    """The older one: it starts in a third of the time."""
+    install, port = installed(VERSIONS[-1]), free_port()
+
+    async def main() -> None:
+        async with open_model_server(answer) as model, open_registry() as registry:
+            async with registry.discover(discovery(port), breaker=SOON):
+                async with open_real_gateway(install, tmp_path, model.base_url, port=port) as gateway:
+                    await make_session(gateway.url)
+                    await registry.wait_for(lambda table: f"there/{KEY}" in table)
+                    async with registry.open_client(f"there/{KEY}") as client:
+                        with pytest.raises(ConnectionClosed):
+                            async with client.run(SLOWLY) as going_on:
+                                await anext(going_on.text())
+                                gateway.tree.send_signal(Signal.KILL)
+                                gateway.tree.kill_tree()
+                                await going_on.result()
+                    assert "the connection was lost" in await until_lost(registry)
+                    assert f"there/{KEY}" in registry.instances, "what was told stays until it is told otherwise"
+                times = looked(registry)
+                async with open_real_gateway(install, tmp_path, model.base_url, port=port):
+                    await registry.wait_for(lambda _: looked(registry) > times)
+                    assert registry.snapshot().discoveries["there"].error is None
+                    assert (await registry.run(COUNT)).text == "one two three"
+            assert registry.all() == ()
+
+    run(main, patience=300)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_standin_goes_and_is_found_again(version: str) -> None:
+    port = free_port()
+
+    async def main() -> None:
+        async with open_registry() as registry, registry.discover(discovery(port), breaker=SOON):
+            async with open_standin(version, TOKEN, port=port) as standin:
+                await make_session(standin.url)
+                await registry.wait_for(lambda table: f"there/{KEY}" in table)
+            await until_lost(registry)
+            await registry.wait_for(
+                lambda _: registry.snapshot().discoveries["there"].breaker.state is BreakerState.OPEN
+            )
+            times = looked(registry)
+            async with open_standin(version, TOKEN, port=port) as standin:
+                await make_session(standin.url)
+                await registry.wait_for(lambda _: looked(registry) > times and f"there/{KEY}" in registry.instances)
+                assert registry.snapshot().discoveries["there"].breaker.state is BreakerState.CLOSED
+                assert (await registry.run(COUNT)).text == "one two three"
+
+    run(main)
+
+
+def test_a_gateway_that_shuts_down_says_so() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            await make_session(standin.url)
+            async with registry.discover(discovery(standin.port)):
+                await registry.wait_for(lambda table: f"there/{KEY}" in table)
+                await standin.shut_down()
+                error = await until_lost(registry)
+        assert "the gateway shuts down (gateway stopping)" in error
+        assert "1012" in error
+
+    run(main)
+
+
+def test_who_waits_for_an_answer_when_it_goes_is_told() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            await make_session(standin.url)
+            async with registry.discover(discovery(standin.port)):
+                await registry.wait_for(lambda table: f"there/{KEY}" in table)
+                with pytest.raises((ConnectionClosed, LeaseLost)):
+                    async with registry.lease(f"there/{KEY}") as lease, lease.open_client() as client:
+                        async with client.run(SLOWLY) as going_on:
+                            await anext(going_on.text())
+                            await standin.shut_down()
+                            await going_on.result()
+
+    run(main)
+
+
+def test_a_gateway_that_is_still_starting_is_asked_again() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin:
+            standin.starting = 2
+            async with open_gateway(standin.url, GatewayOptions(token=TOKEN)) as gateway:
+                assert gateway.hello.protocol == 4
+            assert standin.starting == 0
+
+    run(main)
+
+
+def test_but_not_for_ever() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin:
+            standin.starting = 1_000_000
+            with pytest.raises(ClientError, match="the gateway is still starting: ") as failed:
+                async with open_gateway(standin.url, GatewayOptions(token=TOKEN, connect_timeout=0.3)):
+                    pass
+            assert getattr(failed.value, "code", None) == "UNAVAILABLE"
+            assert not getattr(failed.value, "final", True)
+
+    run(main)
+
+
+def test_nobody_there() -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectionClosed, match="no connection to ws://127.0.0.1:"):
+            async with open_gateway(f"ws://127.0.0.1:{free_port()}", GatewayOptions(connect_timeout=5)):
+                pass
+        await trio.lowlevel.checkpoint()
+
+    run(main)
