@@ -28,6 +28,7 @@ class Wire(RecordTransport):
     def __init__(self) -> None:
         self.sent: list[Record] = []
         self.readers: list[str] = []
+        self.at_once = 0  # how often what was read needed no waiting
         self._items: list[Item] = []
         self._ended = False
         self._interrupted = False
@@ -54,6 +55,12 @@ class Wire(RecordTransport):
             raise trio.EndOfChannel
         items, self._items = self._items, []
         self.before_return()
+        return items
+
+    def receive_nowait(self) -> Sequence[Item]:
+        assert self._reader is None, "two tasks read"
+        items, self._items = self._items, []
+        self.at_once += bool(items)
         return items
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
@@ -136,6 +143,25 @@ def test_whoever_asks_again_at_once_reads_for_itself() -> None:
         assert wire.readers.count(me) >= 20
         await blocked()
         assert wire.readers[-1] == "owner"
+
+    run(test)
+
+
+def test_where_many_ask_the_owner_reads_without_waiting_in_between() -> None:
+    async def test(client: PiClient, wire: Wire) -> None:
+        async def ask() -> None:
+            for _ in range(20):
+                await client.request("echo")
+
+        async with trio.open_nursery() as waiting, trio.open_nursery() as asking:
+            for _ in range(8):
+                waiting.start_soon(client.request, "hold")
+            for _ in range(24):
+                asking.start_soon(ask)
+            await blocked()
+            waiting.cancel_scope.cancel()
+        assert set(wire.readers) == {"owner"}
+        assert wire.at_once > len(wire.readers)
 
     run(test)
 

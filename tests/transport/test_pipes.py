@@ -66,6 +66,23 @@ def test_records_that_do_not_fit_are_written_whole_and_in_order() -> None:
     run(main)
 
 
+def test_what_is_there_already_is_received_without_waiting() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            assert transport.receive_nowait() == ()
+            os.write(other.stdout, b'{"a":1}\n{"b":2}\n{"c"')
+            assert transport.receive_nowait() == [b'{"a":1}', b'{"b":2}']
+            assert transport.receive_nowait() == ()
+            os.write(other.stdout, b":3}\n")
+            other.hang_up()
+            assert transport.receive_nowait() == [b'{"c":3}']
+            assert transport.receive_nowait() == (), "of the end it says nothing"
+            with pytest.raises(trio.EndOfChannel):
+                await transport.receive()
+
+    run(main)
+
+
 def test_close_sending_lets_the_queue_out_first() -> None:
     async def main() -> None:
         with connected() as (transport, other):

@@ -111,6 +111,12 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
         self._check_open()
         return self._pipe.read(None) if self._pipe.readable else None
 
+    def read_nowait(self) -> bytes:
+        """See :meth:`pi_trio.abc.ReceivePipe.read_nowait`."""
+        self._check_open()
+        there = self._pipe.readable and self._random.random() >= _LATE
+        return self._pipe.read(None) or b"" if there else b""
+
     def interrupt(self) -> None:
         """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""
         if self._waiting:
