@@ -99,7 +99,7 @@ class PiClient(Commands):
         self._connection_state = Watched(ConnectionState.CONNECTING)
         self._events: Broadcast[Item | Reconnected] = Broadcast()
         self._run_lock = trio.Lock()
-        self._run_subscriptions: set[Subscription[Item | Reconnected]] = set()
+        self._run: Run | None = None
         self._draining = False
         self._agent_starts = 0
         self._settlements = 0
@@ -113,6 +113,8 @@ class PiClient(Commands):
         """What it last said of itself."""
         self.on_state: Callable[[State], None] | None = None
         """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
+        self.on_detached: Callable[[ConnectionClosed], None] | None = None
+        """Called when the connection is gone, and everything that was under way has been failed with this."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -158,6 +160,8 @@ class PiClient(Commands):
         self._draining = False
         self._intake = None  # until it is served
         if marker is not None:
+            if self._run is not None:
+                self._run._carry_over(transport, marker.state, same_session=marker.state.session_id == self.session_id)
             self._events.publish([marker])
 
     def open(self) -> None:
@@ -212,23 +216,27 @@ class PiClient(Commands):
         self._draining = True
         self._events.interrupt()
 
-    def detach(self, why: Callable[[], ConnectionClosed]) -> None:
-        """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
+    def detach(self, why: Callable[[], ConnectionClosed], *, pi_goes_on: bool = False) -> None:
+        """The connection is gone: fail requests and, unless ``pi_goes_on`` with it, the run. New requests wait for the
+        next one, and subscribers too.
+        """
         self._transport = self._ready = None
         self._dropped.clear()
         if self._why_closed is None:
             self._gate.shut()
             self._connection_state.set(ConnectionState.AWAY)
         self._requests.fail_all(why)
-        for subscription in tuple(self._run_subscriptions):
-            subscription.end(why)
+        if self._run is not None and not (pi_goes_on and self._run._outlives_connection):
+            self._run._fail(why)
         self.drain()
+        if self.on_detached is not None:
+            self.on_detached(why())
 
     def lose(self, reason: str, unsent: Sequence[bytes]) -> None:
         """As :meth:`detach`, from a Pi that goes on without us. Requests among the ``unsent`` are sent to the next one."""
         ids = [str(record.get("id")) for record in map(decode_line, unsent) if isinstance(record, dict)]
         self._requests.fail((*ids, *self._dropped), lambda: ConnectionLost(reason, uncertain=False))
-        self.detach(lambda: ConnectionLost(reason, uncertain=True))
+        self.detach(lambda: ConnectionLost(reason, uncertain=True), pi_goes_on=True)
 
     def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
         """There will be no other connection. ``quietly``: subscribers find the end, not the error."""
@@ -584,7 +592,9 @@ class PiClient(Commands):
                 self._subscribe_run(),
                 self,
                 lambda: self._settlements,
+                message,
             )
+            self._run = run
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -594,14 +604,12 @@ class PiClient(Commands):
                 raise
             finally:
                 run._leave()
-                self._run_subscriptions.clear()
-                if not run.settled and self._transport is run._transport:  # not a Pi that took over since
+                self._run = None
+                if run._goes_on and self._transport is run._transport:  # not a Pi that took over since
                     await self._end_run()
 
     def _subscribe_run(self) -> Subscription[Item | Reconnected]:
-        subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
-        self._run_subscriptions.add(subscription)
-        return subscription
+        return self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
 
     async def _start_run(self, run: Run, message: str, images: Sequence[ImageContent]) -> None:
         starts_before = self._agent_starts
@@ -620,7 +628,10 @@ class PiClient(Commands):
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
             # Pi 0.87 does not say whether a run starts. If one does, it is under way before Pi reads on.
-            state = await self.get_state()
+            try:
+                state = await self.get_state()
+            except ConnectionLost:
+                return  # what becomes of the run is told with the next one
             if self._agent_starts == starts_before and not state.is_streaming:
                 run._set_handled()
 

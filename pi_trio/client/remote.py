@@ -90,7 +90,7 @@ async def open_client(
     """A client for the Pi at ``ws://host:port`` (or ``wss://``, or ``ws+unix:///path``), for the body.
 
     It is the same client as over a pipe. When the connection drops, it is made again, as ``options.reconnect`` says:
-    a request that was sent fails with ``ConnectionLost(uncertain=True)``, one that was not is sent then; runs fail;
+    a request that was sent fails with ``ConnectionLost(uncertain=True)``, one that was not is sent then; runs and
     event streams go on behind a :class:`Reconnected`. Behind the body the connection is closed, the Pi lives on.
 
     Args:

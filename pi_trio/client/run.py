@@ -8,15 +8,18 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, RunBusy, RunFailed, RunOver
+from ..errors import ConnectionClosed, ConnectionLost, RunBusy, RunFailed, RunOver
 from ..protocol import (
+    Entries,
     Event,
     ImageContent,
     Item,
     MalformedRecord,
+    Message,
     MessageUpdate,
     QueueContents,
     Record,
+    State,
     ToolCall,
     ToolCallEnd,
     Usage,
@@ -25,7 +28,8 @@ from ..protocol import (
     message_step,
     text_delta,
 )
-from .prompting import PromptCommands
+from .commands import Commands
+from .recall import recall
 from .reconnected import Reconnected
 from .reply import Reply, ReplyFold
 from .views import View
@@ -47,15 +51,20 @@ class Run:
     :meth:`result`.
 
     :meth:`steer`, :meth:`follow_up` and :meth:`abort` may be called from other tasks, too.
+
+    When the connection to Pi drops and comes back, Pi has gone on with it, and so does the run: a :class:`Reconnected`
+    stands where its events have a hole, and its reply is whole all the same, for Pi is asked what was said meanwhile.
     """
 
     def __init__(
         self,
         transport: RecordTransport,
         subscription: Subscription[Item | Reconnected],
-        commands: PromptCommands,
+        commands: Commands,
         settlements: Callable[[], int],
+        prompt: str,
     ) -> None:
+        self._prompt = prompt
         self._transport = transport  # where the prompt was accepted, or will be
         self._subscription = subscription
         self._commands = commands
@@ -68,6 +77,11 @@ class Run:
         self._settled = False
         self._left = False
         self._aborted = False
+        # Where the connection was another one: the run's first message before that, or the prompt; and how many were heard.
+        self._first: Message | str | None = None
+        self._heard_before_gap = 0
+        self._over_there = False  # it has ended while there was no connection
+        self._last: Item | Reconnected | None = None  # read, but not given out yet
 
     def __repr__(self) -> str:
         state = "handled" if self._handled else "settled" if self._settled else "going on"
@@ -103,6 +117,30 @@ class Run:
         self._subscription.close()
         self._transport, self._subscription = transport, subscription
 
+    @property
+    def _outlives_connection(self) -> bool:
+        """Whether Pi is at it: it goes on with a run also when it has nobody to tell."""
+        return self._accepted_at is not None
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether there is something to be ended when it is left."""
+        return not self._settled and not self._over_there
+
+    def _carry_over(self, transport: RecordTransport, state: State, *, same_session: bool) -> None:
+        """There is another connection, whose :class:`Reconnected` is about to be published."""
+        if not self._outlives_connection:
+            return  # its prompt may be on its way yet: then it moves
+        if same_session:
+            self._transport = transport
+            self._over_there = not state.is_streaming
+        else:
+            why = "the session on the other side is another one now"
+            self._fail(lambda: ConnectionLost(why, uncertain=True))
+
+    def _fail(self, why: Callable[[], Exception]) -> None:
+        self._subscription.end(why)
+
     def _leave(self) -> None:
         self._left = True
         self._subscription.close()
@@ -110,45 +148,86 @@ class Run:
     def _set_handled(self) -> None:
         self._handled = self._settled = True
 
-    async def _next(self) -> Record | MalformedRecord | None:
+    async def _next(self) -> Record | MalformedRecord | Reconnected | None:
         """The next record, or ``None`` behind the last."""
         item = await self._next_item()
-        return None if item is None else decoded(item)
+        return item if item is None or isinstance(item, Reconnected) else decoded(item)
 
-    async def _next_item(self) -> Item | None:
+    async def _next_item(self) -> Item | Reconnected | None:
         if self._settled:
             return None
+        if self._last is None:
+            item = await self._receive()
+            if not self._is_last(item):
+                return item
+            self._last = item  # kept, if what follows is cancelled
+        if self._first is not None:
+            await self._recall(self._first)
+        self._settled = True
+        return self._last
+
+    async def _receive(self) -> Item | Reconnected:
         try:
             item = await self._subscription.receive()
         except trio.EndOfChannel:
             raise ConnectionClosed("Pi was stopped before the run had settled") from None
+        except ConnectionLost as lost:
+            # Whether a request could be sent is not what the reader of a run asks: this one was.
+            raise ConnectionLost(lost.reason, uncertain=True) from None
         assert not isinstance(item, Lagged), "a run's subscription is waited for"
-        assert not isinstance(item, Reconnected), "and ends with its connection"
         self._taken += 1
-        if type(item) is dict:  # what is not decoded yet is a step of the stream, and ends nothing
-            self._fold.add(item)
-            if item.get("type") == "agent_settled":
-                self._settled = self._accepted_at is not None and self._taken > self._accepted_at
         return item
 
-    def records(self) -> View[Record | MalformedRecord]:
+    def _is_last(self, item: Item | Reconnected) -> bool:
+        if isinstance(item, Reconnected):
+            heard = self._fold.messages
+            self._first, self._heard_before_gap = self._first or (heard[0] if heard else self._prompt), len(heard)
+            return not item.state.is_streaming
+        if type(item) is not dict:  # what is not decoded yet is a step of the stream, and ends nothing
+            return False
+        self._fold.add(item)
+        if item.get("type") != "agent_settled" or self._accepted_at is None or self._taken <= self._accepted_at:
+            return False
+        if isinstance(why := item.get("error"), str):  # an endpoint says it in place of a Pi that cannot any more
+            raise ConnectionLost(why, uncertain=True)
+        return True
+
+    async def _recall(self, first: Message | str) -> None:
+        """Learn what was said while nobody heard it."""
+        heard = self._fold.messages
+        said = recall(await self._entries(), first, heard[-1] if len(heard) > self._heard_before_gap else None)
+        if said is None:
+            raise ConnectionLost("what the run has said meanwhile cannot be found in the session", uncertain=True)
+        self._fold.replace(said)
+
+    async def _entries(self) -> Entries:
+        while True:
+            try:
+                return await self._commands.get_entries()
+            except ConnectionLost as lost:
+                if not lost.uncertain:
+                    raise ConnectionLost(lost.reason, uncertain=True) from None
+                # It dropped again. To ask twice does no harm.
+
+    def records(self) -> View[Record | MalformedRecord | Reconnected]:
         """The run's records as they came, undecoded. Raises as iterating the run does."""
         return View(self._next)
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> AsyncIterator[Event | Reconnected]:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Event | Reconnected:
         """The next event.
 
         Raises:
             ProcessExited: Pi is gone, and what it had written has been read.
+            ConnectionLost: it is somewhere else, and did not come back, or not as what it was; ``uncertain``.
             ConnectionClosed: Pi was stopped from this side.
         """
         record = await self._next()
         if record is None:
             raise StopAsyncIteration
-        return decode_event(record)
+        return record if isinstance(record, Reconnected) else decode_event(record)
 
     def text(self) -> View[str]:
         """The text of the answers, piece by piece as it is streamed. Raises as iterating the run does."""
@@ -156,8 +235,7 @@ class Run:
 
     async def _next_text(self) -> str | None:
         while (item := await self._next_item()) is not None:
-            delta = text_delta(item)
-            if delta:
+            if not isinstance(item, Reconnected) and (delta := text_delta(item)):
                 return delta
         return None
 
@@ -167,7 +245,7 @@ class Run:
 
     async def _next_thinking(self) -> str | None:
         while (record := await self._next()) is not None:
-            step = message_step(record)
+            step = {} if isinstance(record, Reconnected) else message_step(record)
             if step.get("type") == "thinking_delta" and isinstance(delta := step.get("delta"), str) and delta:
                 return delta
         return None
@@ -178,7 +256,7 @@ class Run:
 
     async def _next_tool_call(self) -> ToolCall | None:
         while (record := await self._next()) is not None:
-            if message_step(record).get("type") == "toolcall_end":
+            if not isinstance(record, Reconnected) and message_step(record).get("type") == "toolcall_end":
                 event = decode_event(record)
                 if isinstance(event, MessageUpdate) and isinstance(event.assistant_message_event, ToolCallEnd):
                     return event.assistant_message_event.tool_call
@@ -224,7 +302,8 @@ class Run:
     @property
     def _ended(self) -> bool:
         """Whether Pi has settled, as far as it was heard, if not read."""
-        return self._accepted_at is not None and self._settlements() > self._settled_before
+        settled = self._over_there or self._settlements() > self._settled_before
+        return self._accepted_at is not None and settled
 
     def _check_listening(self) -> None:
         self._check_going_on()

@@ -47,7 +47,7 @@ MUTANTS = (
         _HERE,
         "run-outlives-its-process",
         "a run does not end with its Pi, and waits for the next one's events",
-        ("        for subscription in tuple(self._run_subscriptions):\n            subscription.end(why)\n", ""),
+        ("            self._run._fail(why)\n        self.drain()", "            pass\n        self.drain()"),
     ),
     _of(
         _HERE,
