@@ -35,6 +35,7 @@ from ..protocol import (
     decode_line,
     decoded,
     encode_record,
+    readdressed,
     response_data,
 )
 from .arguments import check_one_of
@@ -248,7 +249,7 @@ class PiClient(Commands):
         return self._why_closed() if self._why_closed else ConnectionClosed(f"{self.name or 'Pi'} is not connected")
 
     def _route(self, items: Sequence[Item]) -> bool:
-        """Give every item to whom it belongs. Whether there was a response among them."""
+        """Give every item to whom it belongs. Whether there was a response among them that somebody here waits for."""
         self.records_received += len(items)
         events: list[Item] = []
         answered = False
@@ -256,13 +257,15 @@ class PiClient(Commands):
             if type(item) is bytes and item.startswith(STREAMED):
                 events.append(item)
                 continue
+            if type(item) is bytes and (taker := self._requests.taker_of(item)) is not None:
+                events = self._published(events)
+                taker.take_line(item)
+                continue
             record = decoded(item)
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    if events:  # what came before it is there when its caller goes on
-                        self._events.publish(events)
-                        events = []
+                    events = self._published(events)
                     self._resolve(record)
                     answered = True
                     continue
@@ -271,9 +274,14 @@ class PiClient(Commands):
             elif type(item) is bytes and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
+        self._published(events)
+        return answered
+
+    def _published(self, events: list[Item]) -> list[Item]:
+        """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
         if events:
             self._events.publish(events)
-        return answered
+        return []
 
     def _resolve(self, response: Record) -> None:
         if not self._requests.resolve(response):
@@ -433,12 +441,19 @@ class PiClient(Commands):
 
     # --- what somebody else asks ---------------------------------------------------------------------
 
-    def forward(self, command: Record, deliver: Callable[[Record], None]) -> ForwardedRequest:
+    def forward(
+        self,
+        command: Record,
+        deliver: Callable[[Record], None],
+        *,
+        deliver_line: Callable[[bytes], None] | None = None,
+    ) -> ForwardedRequest:
         """Send Pi a command of somebody else's, as it is but for its ``id``; never blocks.
 
         ``deliver`` is called once, with the response as Pi would have written it to them: with their ``id``, or
         none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) that says
-        so. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
+        so. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
+        spares everybody the decoding. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
         neither block nor raise. There is no time-out.
 
         Raises:
@@ -455,7 +470,12 @@ class PiClient(Commands):
                 self._look_where_it_is()
             deliver(response_to(command, response, error))
 
-        pending = self._requests.open_forwarded(kind, done)
+        def pass_on(line: bytes) -> None:
+            assert deliver_line is not None
+            deliver_line(readdressed(line, command))
+
+        as_line = deliver_line is not None and kind not in _MOVES
+        pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
         try:
             self._send(transport, {**command, "id": pending.id})
         except BaseException:

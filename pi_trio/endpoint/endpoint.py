@@ -151,7 +151,8 @@ class Endpoint:
             self._show([{"type": "agent_settled", "aborted": True, "error": str(why)}])
 
     def _catch_up(self) -> None:
-        self._show(self._subscription.receive_batch_nowait())
+        if items := self._subscription.receive_batch_nowait():
+            self._show(items)
 
     def _show(self, items: Sequence[Item | Reconnected | Lagged]) -> None:
         said = Said([item for item in items if not isinstance(item, Lagged | Reconnected) and self._is_for_all(item)])

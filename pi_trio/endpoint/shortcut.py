@@ -68,6 +68,8 @@ class Shortcut:
         """Take what came; return what is not for here, to be passed on."""
         if self._shut:
             return data
+        if self._is_all_of(data) and self._take_text(_Header(_WHOLE_TEXT, 6, len(data) - 6), data):
+            return b""
         data, at, passed = self._held + data if self._held else data, 0, []
         while at < len(data):
             if self._skip:
@@ -92,23 +94,30 @@ class Shortcut:
         self._held = data[at:]
         return b"".join(passed)
 
+    def _is_all_of(self, data: bytes) -> bool:
+        """Whether that is one frame with a very short text, and nothing is under way: so it is with most requests."""
+        length = len(data) - 6
+        whole = 0 <= length <= 125 and data[0] == _WHOLE_TEXT and data[1] == 0x80 | length
+        return whole and not self._skip and not self._held
+
     def _take(self, header: _Header, data: bytes) -> bool:
         """Deal with a frame here, if it is a whole short text; else note what it does to those behind it."""
-        if header.first == _WHOLE_TEXT and self.on_text is not None and not self._skip and self._all_dealt_with():
-            try:
-                text = _unmasked(data, header).decode()
-            except UnicodeDecodeError:
-                pass  # whoever gets it knows what to say
-            else:
-                self.on_text(text)
-                return True
+        if header.first == _WHOLE_TEXT and not self._skip and self._take_text(header, data):
+            return True
         if header.is_data:
             self._in_pieces = not header.final
             self._passed_on += header.final
         return False
 
-    def _all_dealt_with(self) -> bool:
-        return not self._in_pieces and self._taken == self._passed_on
+    def _take_text(self, header: _Header, data: bytes) -> bool:
+        if self.on_text is None or self._in_pieces or self._taken != self._passed_on:
+            return False
+        try:
+            text = _unmasked(data, header).decode()
+        except UnicodeDecodeError:
+            return False  # whoever gets it knows what to say
+        self.on_text(text)
+        return True
 
 
 def _ends_it(beginning: bytes) -> bool:

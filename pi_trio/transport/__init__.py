@@ -5,11 +5,13 @@ from __future__ import annotations
 from .dial import check_url, open_websocket, wrap_websocket
 from .dialled import DialledTransport
 from .pipes import PipeTransport
+from .stream import FrameStream
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
 __all__ = [
     "SUBPROTOCOLS",
     "DialledTransport",
+    "FrameStream",
     "PipeTransport",
     "WebSocketTransport",
     "check_url",

@@ -1,4 +1,4 @@
-"""The byte stream below a WebSocket, which trio-websocket and the transport share."""
+"""The byte stream below a WebSocket, which trio-websocket shares with whoever uses it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from contextlib import contextmanager
 
 import trio
 
-__all__ = ["EndedEarly", "WebSocketStream", "text_frame"]
+__all__ = ["EndedEarly", "FrameStream", "WebSocketStream", "text_frame"]
 
 
-class EndedEarly(Exception):
-    """The stream ended in the handshake."""
-
-
-class WebSocketStream(trio.abc.Stream):
+class FrameStream(trio.abc.Stream):
     """Writes whole frames of several tasks one after the other. Owns ``stream``.
 
-    trio-websocket writes its handshake, pings, pongs and goodbyes, the transport its messages. A write that was
-    cancelled leaves half a frame behind: then nothing more is written. When the stream ends during the handshake, it
-    raises :class:`EndedEarly`, for there trio-websocket would wait for ever.
+    trio-websocket writes its handshake, pings, pongs and goodbyes, whoever uses it its messages. A write that was
+    cancelled leaves half a frame behind: then nothing more is written.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -31,11 +26,9 @@ class WebSocketStream(trio.abc.Stream):
         self._lock = trio.StrictFIFOLock()
         self._rest = b""  # of frames that did not fit into the socket
         self._cut = False
-        self.opening = True
-        """Whether the handshake is still going on."""
 
     def __repr__(self) -> str:
-        return f"<WebSocketStream {'opening' if self.opening else 'open'} over {self._stream!r}>"
+        return f"<{type(self).__name__} {'cut' if self._cut else 'open'} over {self._stream!r}>"
 
     @property
     def unfinished(self) -> bool:
@@ -50,7 +43,8 @@ class WebSocketStream(trio.abc.Stream):
             written = os.write(self._plain.fileno(), frames)
         except OSError:  # it is full, or broken: whoever waits for it finds out
             return False
-        self._rest = frames[written:]
+        if written < len(frames):
+            self._rest = frames[written:]
         return True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -60,14 +54,45 @@ class WebSocketStream(trio.abc.Stream):
                 raise trio.BrokenResourceError("a frame was cut off here")
             whole, self._rest = self._rest + bytes(data) if self._rest else data, b""
             self._cut = True
-            with self._watched():
-                await self._stream.send_all(whole)
+            await self._stream.send_all(whole)
             self._cut = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See :class:`trio.abc.ReceiveStream`."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See :class:`trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See :class:`trio.abc.AsyncResource`."""
+        await self._stream.aclose()
+
+
+class EndedEarly(Exception):
+    """The stream ended in the handshake."""
+
+
+class WebSocketStream(FrameStream):
+    """A client's. When the stream ends during the handshake, it raises :class:`EndedEarly`, for there trio-websocket
+    would wait for ever.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__(stream)
+        self.opening = True
+        """Whether the handshake is still going on."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See :class:`trio.abc.SendStream`."""
         with self._watched():
-            data = await self._stream.receive_some(max_bytes)
+            await super().send_all(data)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See :class:`trio.abc.ReceiveStream`."""
+        with self._watched():
+            data = await super().receive_some(max_bytes)
         if not data and self.opening:
             raise EndedEarly("it hung up during the handshake")
         return data
@@ -80,14 +105,6 @@ class WebSocketStream(trio.abc.Stream):
             if not self.opening:
                 raise
             raise EndedEarly(f"it hung up during the handshake ({error.__cause__ or error})") from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """See :class:`trio.abc.SendStream`."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """See :class:`trio.abc.AsyncResource`."""
-        await self._stream.aclose()
 
 
 def text_frame(text: bytes) -> bytes:

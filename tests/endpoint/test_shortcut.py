@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
@@ -92,6 +92,7 @@ class Server:
             self.end = event.code
 
 
+@settings(deadline=None)
 @given(
     st.lists(frames, max_size=8),
     endings,
