@@ -156,7 +156,16 @@ class Peer:
 
     async def _receive_all(self, conversation: Conversation) -> None:
         shortcut = self._stream.shortcut
-        shortcut.on_text = conversation.take
+
+        def take(text: bytes) -> bool:
+            try:
+                message = text.decode()
+            except UnicodeDecodeError:
+                return False  # whoever gets it knows what to say
+            conversation.take(message)
+            return True
+
+        shortcut.on_text = take
         try:
             while True:
                 message = await self._socket.get_message()

@@ -6,8 +6,7 @@ import os
 
 import trio
 
-from ..transport import FrameStream
-from .shortcut import Shortcut
+from ..transport import FrameStream, Shortcut
 
 __all__ = ["PeerStream"]
 
@@ -16,15 +15,13 @@ _READ_BYTES = 64 * 1024
 
 class PeerStream(FrameStream):
     """Gives ``head`` out again, then the frames that came behind it and those that ``stream`` receives; but short texts
-    go to :attr:`shortcut`. Owns ``stream``.
+    go to the :attr:`shortcut`. Owns ``stream``.
     """
 
     def __init__(self, stream: trio.abc.Stream, head: bytes, behind: bytes, *, max_message_bytes: int) -> None:
-        super().__init__(stream)
+        super().__init__(stream, Shortcut(max_message_bytes, masked=True))
         self._head = head
         self._behind = behind
-        self.shortcut = Shortcut(max_message_bytes)
-        """Sees every frame first, and keeps what is for it."""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See :class:`trio.abc.ReceiveStream`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .dial import check_url, open_websocket, wrap_websocket
 from .dialled import DialledTransport
 from .pipes import PipeTransport
+from .shortcut import Shortcut
 from .stream import FrameStream
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
@@ -13,6 +14,7 @@ __all__ = [
     "DialledTransport",
     "FrameStream",
     "PipeTransport",
+    "Shortcut",
     "WebSocketTransport",
     "check_url",
     "open_websocket",

@@ -83,7 +83,7 @@ async def wrap_websocket(
     max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
 ) -> AsyncIterator[WebSocketTransport]:
     """As :func:`open_websocket`, over a ``stream`` that is there already, and is closed behind the body."""
-    below = WebSocketStream(stream)
+    below = WebSocketStream(stream, max_message_bytes=max_record_bytes)
     alive = trio.CancelScope()
     connection: WebSocketConnection | None = None
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import trio
 
+from .shortcut import Shortcut
+
 __all__ = ["EndedEarly", "FrameStream", "WebSocketStream", "text_frame"]
 
 
@@ -18,8 +20,10 @@ class FrameStream(trio.abc.Stream):
     cancelled leaves half a frame behind: then nothing more is written.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, shortcut: Shortcut) -> None:
         self._stream = stream
+        self.shortcut = shortcut
+        """Sees every frame that comes first, and keeps what is for it."""
         # Where there is a plain socket, a message need not wait for a task to be scheduled: that takes longer than to
         # write it does. (On Windows, a socket is no file descriptor.)
         self._plain = stream.socket if os.name == "posix" and isinstance(stream, trio.SocketStream) else None
@@ -57,10 +61,6 @@ class FrameStream(trio.abc.Stream):
             await self._stream.send_all(whole)
             self._cut = False
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """See :class:`trio.abc.ReceiveStream`."""
-        return await self._stream.receive_some(max_bytes)
-
     async def wait_send_all_might_not_block(self) -> None:
         """See :class:`trio.abc.SendStream`."""
         await self._stream.wait_send_all_might_not_block()
@@ -79,23 +79,67 @@ class WebSocketStream(FrameStream):
     would wait for ever.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: trio.abc.Stream, *, max_message_bytes: int) -> None:
+        super().__init__(stream, Shortcut(max_message_bytes, masked=False))
         self.opening = True
         """Whether the handshake is still going on."""
+        self._head: bytes | None = b""  # of the answer to it; None, when all of that has come
+        self._behind = b""
+        self._room = trio.Event()
+        self._room.set()
+
+    # --- how much is read --------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is read for now."""
+        return not self._room.is_set()
+
+    def hold(self) -> None:
+        """Read nothing more, until :meth:`go_on`. Idempotent."""
+        if self._room.is_set():
+            self._room = trio.Event()
+
+    def go_on(self) -> None:
+        """Read again. Idempotent."""
+        self._room.set()
+
+    async def wait_room(self) -> None:
+        """Wait until it is read again; no checkpoint, if it is."""
+        while self.held:
+            await self._room.wait()
+
+    # --- as a stream -------------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See :class:`trio.abc.SendStream`."""
         with self._watched():
             await super().send_all(data)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See :class:`trio.abc.ReceiveStream`."""
-        with self._watched():
-            data = await super().receive_some(max_bytes)
-        if not data and self.opening:
-            raise EndedEarly("it hung up during the handshake")
-        return data
+        passed_on, self._behind = self.shortcut.feed(self._behind) if self._behind else b"", b""
+        while not passed_on:
+            await self.wait_room()
+            with self._watched():
+                data = bytes(await self._stream.receive_some(max_bytes))
+            if not data:
+                if self.opening:
+                    raise EndedEarly("it hung up during the handshake")
+                break
+            passed_on = self.shortcut.feed(data) if self._head is None else self._up_to_frames(data, self._head)
+        return passed_on
+
+    def _up_to_frames(self, data: bytes, before: bytes) -> bytes:
+        """What of it belongs to the answer to the handshake; what comes behind that, is for later."""
+        self._head = before + data
+        if b"\r\n\r\n" not in self._head:
+            return data
+        if not self._head.startswith(b"HTTP/1.1 101 "):
+            self.shortcut.shut()  # it is a refusal, and no frames follow
+        _, _, self._behind = self._head.partition(b"\r\n\r\n")
+        self._head = None
+        return data[: len(data) - len(self._behind)]
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -86,7 +86,7 @@ def test_it_reads_on_and_answers_pings_until_too_much_waits() -> None:
             transport._max_inbox_bytes = 10_000
             await blocked()
             full = len(answered)
-            assert 10 < full < 30  # what fits, and what is on its way in there
+            assert full == 10  # what fits: the ping behind the next one is not read
             await trio.sleep(500)
             assert transport.closing is None  # that we do not read is not the peer's fault
             assert sum([len(await transport.receive()) for _ in range(2)]) > 10

@@ -1,9 +1,10 @@
-"""Short text messages, taken out of what a peer sends before trio-websocket looks at it. No I/O.
+"""Short text messages, taken out of what the other side sends before trio-websocket looks at it. No I/O.
 
 A request is a hundred bytes in one frame. To make events of that, and to carry them from one task to another, takes
-trio-websocket longer than everything else that happens to a request. So frames that are just that are understood
-here; every other one (long, in pieces, control, binary, or wrong in any way) is passed on as it is, to whom it is a
-message, a ping or a violation (RFC 6455, section 5.2).
+trio-websocket longer than everything else that happens to a request; and what comes as a text is decoded, joined and
+encoded again before it is the bytes that it was. So frames that are just that are understood here; every other one
+(long, in pieces, control, binary, or wrong in any way) is passed on as it is, to whom it is a message, a ping or a
+violation (RFC 6455, section 5.2).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import attrs
 
 __all__ = ["Shortcut"]
 
-# Longer frames are passed on as they come, instead of being held back until they are whole.
-_MOST_BYTES = 16 * 1024
+# Longer frames are passed on as they come, instead of being held back until they are whole. A message of several records
+# is not longer, unless a record is.
+_MOST_BYTES = 128 * 1024
 
 _WHOLE_TEXT = 0x81
 _CONTROL, _CLOSE = 0x8, 0x8
@@ -27,7 +29,7 @@ class _Header:
     first: int
     """The final bit, three that are reserved, and the opcode."""
     start: int
-    """Where the payload begins; the four bytes before it are its mask."""
+    """Where the payload begins; the four bytes before it are its mask, if there is one."""
     length: int
 
     @property
@@ -43,12 +45,16 @@ class Shortcut:
     """Sorts a stream of frames, from its first byte on: whole short texts to :attr:`on_text`, all others to whoever
     calls :meth:`feed`.
 
-    A text is taken only when everything before it has been dealt with: messages stay in order.
+    A text is taken only when everything before it has been dealt with: messages stay in order. ``masked``: whether they
+    are a client's, which are.
     """
 
-    def __init__(self, max_message_bytes: int) -> None:
-        self.on_text: Callable[[str], None] | None = None
-        """Takes a message; ``None``: nobody does yet, and all is passed on."""
+    def __init__(self, max_message_bytes: int, *, masked: bool) -> None:
+        self.on_text: Callable[[bytes], bool] | None = None
+        """Takes a message, which need not be UTF-8; if it returns false, it does not want that one, and it is passed on.
+        ``None``: nobody takes any yet."""
+        self._masked = masked
+        self._mask_bytes = 4 if masked else 0
         self._max_bytes = min(max_message_bytes, _MOST_BYTES)
         self._held = b""  # the beginning of a frame
         self._skip = 0  # bytes of a long frame that are still to come
@@ -64,21 +70,25 @@ class Shortcut:
         """A message that was passed on has been dealt with."""
         self._taken += 1
 
+    def shut(self) -> None:
+        """From now on, pass everything on."""
+        self._shut = True
+
     def feed(self, data: bytes) -> bytes:
         """Take what came; return what is not for here, to be passed on."""
         if self._shut:
             return data
-        if self._is_all_of(data) and self._take_text(_Header(_WHOLE_TEXT, 6, len(data) - 6), data):
+        if self._is_all_of(data) and self._take_text(_Header(_WHOLE_TEXT, self._mask_bytes + 2, data[1] & 0x7F), data):
             return b""
         data, at, passed = self._held + data if self._held else data, 0, []
         while at < len(data):
             if self._skip:
                 end = min(len(data), at + self._skip)
                 self._skip -= end - at
-            elif _ends_it(data[at : at + 2]):
+            elif self._ends_it(data[at : at + 2]):
                 self._shut, end = True, len(data)
             else:
-                header = _header(data, at)
+                header = self._header(data, at)
                 if header is None:
                     break
                 end = header.start + header.length
@@ -96,8 +106,8 @@ class Shortcut:
 
     def _is_all_of(self, data: bytes) -> bool:
         """Whether that is one frame with a very short text, and nothing is under way: so it is with most requests."""
-        length = len(data) - 6
-        whole = 0 <= length <= 125 and data[0] == _WHOLE_TEXT and data[1] == 0x80 | length
+        length = len(data) - self._mask_bytes - 2
+        whole = 0 <= length <= 125 and data[0] == _WHOLE_TEXT and data[1] == (0x80 | length if self._masked else length)
         return whole and not self._skip and not self._held
 
     def _take(self, header: _Header, data: bytes) -> bool:
@@ -112,37 +122,31 @@ class Shortcut:
     def _take_text(self, header: _Header, data: bytes) -> bool:
         if self.on_text is None or self._in_pieces or self._taken != self._passed_on:
             return False
-        try:
-            text = _unmasked(data, header).decode()
-        except UnicodeDecodeError:
-            return False  # whoever gets it knows what to say
-        self.on_text(text)
-        return True
+        text = data[header.start : header.start + header.length]
+        return self.on_text(_unmasked(text, data[header.start - 4 : header.start]) if self._masked else text)
+
+    def _ends_it(self, beginning: bytes) -> bool:
+        """Whether a frame that begins so is the last that counts: a goodbye, or a violation. What follows is passed on."""
+        if len(beginning) < 2:
+            return False
+        first, second = beginning
+        opcode = first & 0x0F
+        is_wrong = bool(first & 0x70) or opcode not in _KNOWN_OPCODES or bool(second & 0x80) is not self._masked
+        return is_wrong or opcode == _CLOSE or (opcode > _CONTROL and (not first & 0x80 or second & 0x7F > 125))
+
+    def _header(self, data: bytes, at: int) -> _Header | None:
+        """The frame's header at this place; ``None``: not all of it is there yet."""
+        if len(data) < at + 2:
+            return None
+        length, start = data[at + 1] & 0x7F, at + 2
+        if length > 125:
+            start += 2 if length == 126 else 8
+            length = int.from_bytes(data[at + 2 : start], "big")
+        start += self._mask_bytes
+        return _Header(data[at], start, length) if len(data) >= start else None
 
 
-def _ends_it(beginning: bytes) -> bool:
-    """Whether a frame that begins so is the last that counts: a goodbye, or a violation. What follows is passed on."""
-    if len(beginning) < 2:
-        return False
-    first, second = beginning
-    opcode = first & 0x0F
-    is_wrong = bool(first & 0x70) or opcode not in _KNOWN_OPCODES or not second & 0x80
-    return is_wrong or opcode == _CLOSE or (opcode > _CONTROL and (not first & 0x80 or second & 0x7F > 125))
-
-
-def _header(data: bytes, at: int) -> _Header | None:
-    """The frame's header at this place; ``None``: not all of it is there yet."""
-    if len(data) < at + 6:
-        return None
-    length, start = data[at + 1] & 0x7F, at + 6
-    if length == 126:
-        start, length = at + 8, int.from_bytes(data[at + 2 : at + 4], "big")
-    elif length == 127:
-        start, length = at + 14, int.from_bytes(data[at + 2 : at + 10], "big")
-    return _Header(data[at], start, length) if len(data) >= start else None
-
-
-def _unmasked(data: bytes, header: _Header) -> bytes:
-    length, mask = header.length, data[header.start - 4 : header.start]
+def _unmasked(text: bytes, mask: bytes) -> bytes:
+    length = len(text)
     key = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
-    return (int.from_bytes(data[header.start : header.start + length], "big") ^ key).to_bytes(length, "big")
+    return (int.from_bytes(text, "big") ^ key).to_bytes(length, "big")
