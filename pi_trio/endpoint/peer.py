@@ -12,7 +12,7 @@ from ..errors import ProtocolError
 from ..protocol import Record, encode_record
 from .config import EndpointConfig
 from .conversation import Conversation
-from .frames import batch_frames, single_frames, text_frame
+from .frames import text_frame, well_formed
 from .outbox import Outbox
 from .said import Said
 from .scope import Scope
@@ -109,7 +109,8 @@ class Peer:
 
     def send_line(self, line: bytes) -> None:
         """Queue one record that is a line already, but for its line end."""
-        self.send_frames(batch_frames((line,)) if self.batching else single_frames((line,)))
+        line = well_formed(line)
+        self.send_frames(text_frame(line + b"\n") if self.batching else text_frame(line))
 
     def send_frames(self, frames: bytes) -> None:
         """Send whole frames, or queue them. A peer for whom too much is waiting is dropped."""

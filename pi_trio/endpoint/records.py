@@ -136,8 +136,7 @@ class Records(Conversation):
         return True
 
     def _answered(self, request: _Request, response: Record) -> None:
-        self._catch_up()  # events that came before the response go before it
-        self._requests.discard(request)
+        self._settle(request)
         if request.command.get("type") == "prompt":
             data = response.get("data")
             disposition = data.get("disposition") if isinstance(data, dict) else None
@@ -147,9 +146,13 @@ class Records(Conversation):
         self._peer.send(response)
 
     def _answered_with(self, request: _Request, line: bytes) -> None:
-        self._catch_up()
-        self._requests.discard(request)
+        self._settle(request)
         self._peer.send_line(line)
+
+    def _settle(self, request: _Request) -> None:
+        self._catch_up()  # events that came before the response go before it
+        self._requests.discard(request)
+        request.forwarded = None  # or they would keep each other alive until the garbage collector comes
 
     async def run(self) -> None:
         """Hand over what has to wait for a Pi; given up when the peer leaves, and what is under way, too."""
