@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -28,11 +29,13 @@ from ..protocol import (
     message_step,
     text_delta,
 )
-from .commands import Commands
 from .recall import recall
 from .reconnected import Reconnected
 from .reply import Reply, ReplyFold
 from .views import View
+
+if TYPE_CHECKING:
+    from .client import PiClient
 
 __all__ = ["Run", "check_not_inside"]
 
@@ -60,14 +63,14 @@ class Run:
         self,
         transport: RecordTransport,
         subscription: Subscription[Item | Reconnected],
-        commands: Commands,
+        client: PiClient,
         settlements: Callable[[], int],
         prompt: str,
     ) -> None:
         self._prompt = prompt
         self._transport = transport  # where the prompt was accepted, or will be
         self._subscription = subscription
-        self._commands = commands
+        self._client = client
         self._fold = ReplyFold()
         self._taken = 0
         self._accepted_at: int | None = None
@@ -76,6 +79,7 @@ class Run:
         self._handled = False
         self._settled = False
         self._left = False
+        self._failed = False
         self._aborted = False
         # Where the connection was another one: the run's first message before that, or the prompt; and how many were heard.
         self._first: Message | str | None = None
@@ -115,7 +119,7 @@ class Run:
 
     def _move(self, transport: RecordTransport, subscription: Subscription[Item | Reconnected]) -> None:
         self._subscription.close()
-        self._transport, self._subscription = transport, subscription
+        self._transport, self._subscription, self._failed = transport, subscription, False
 
     @property
     def _outlives_connection(self) -> bool:
@@ -139,6 +143,7 @@ class Run:
             self._fail(lambda: ConnectionLost(why, uncertain=True))
 
     def _fail(self, why: Callable[[], Exception]) -> None:
+        self._failed = True
         self._subscription.end(why)
 
     def _leave(self) -> None:
@@ -203,7 +208,7 @@ class Run:
     async def _entries(self) -> Entries:
         while True:
             try:
-                return await self._commands.get_entries()
+                return await self._client.get_entries()
             except ConnectionLost as lost:
                 if not lost.uncertain:
                     raise ConnectionLost(lost.reason, uncertain=True) from None
@@ -268,16 +273,16 @@ class Run:
         What is on its way in the very moment in which the run ends, Pi keeps for the next one.
 
         Raises:
-            RunOver: Pi has ended the run, or the run was left.
+            RunOver: Pi has ended the run, or is gone itself; or the run was left.
             ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
-        self._check_listening()
-        await self._commands.steer(message, images=images)
+        await self._wait_listening()
+        await self._client.steer(message, images=images)
 
     async def follow_up(self, message: str, *, images: Sequence[ImageContent] = ()) -> None:
         """Give the model something to do when it would be done: the run goes on with it. Otherwise as :meth:`steer`."""
-        self._check_listening()
-        await self._commands.follow_up(message, images=images)
+        await self._wait_listening()
+        await self._client.follow_up(message, images=images)
 
     async def abort(self) -> QueueContents:
         """End the run: take back what is queued, and return it; stop the model and its tools.
@@ -290,13 +295,13 @@ class Run:
             ClientError: as :meth:`pi_trio.client.PiClient.request`.
         """
         self._check_going_on()
-        taken_back = await self._commands.clear_queue()
+        taken_back = await self._client.clear_queue()
         self._aborted = self._aborted or not self._ended  # what had failed by itself, did
-        await self._commands.abort()
+        await self._client.abort()
         return taken_back
 
     def _check_going_on(self) -> None:
-        if self._settled or self._left:
+        if self._settled or self._left or self._failed:
             raise RunOver("the run is over: what is said now would go to another")
 
     @property
@@ -309,6 +314,13 @@ class Run:
         self._check_going_on()
         if self._ended:
             raise RunOver("Pi has ended the run already: what is said now would go to another")
+
+    async def _wait_listening(self) -> None:
+        """Behind another connection, it may be over: what waited for that must not go to another run."""
+        self._check_listening()
+        while not self._client.connected:
+            await self._client.wait_ready()
+            self._check_listening()
 
     async def result(self, *, check: bool = True) -> Reply:
         """Read to the end of the run; return what it came to.

@@ -312,6 +312,37 @@ def test_what_is_told_to_a_run_that_ended_meanwhile_does_not_go_to_another() -> 
     remote(test)
 
 
+def test_what_is_told_to_a_run_while_there_is_no_connection_waits_for_what_becomes_of_it() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def told(text: str) -> None:
+                try:
+                    await run.steer(text)
+                except RunOver:
+                    text = f"{text}: over"
+                outcomes.append(text)
+
+            outcomes: list[str] = []
+            async with client_run(client, pi) as run:
+                for text, streams in (("faster", True), ("now", False)):
+                    pi.state = {**STATE, "isStreaming": streams}
+                    await pi.drop()
+                    await blocked()
+                    nursery.start_soon(told, text)
+                    await blocked()
+                    assert client.connection_state is ConnectionState.AWAY
+                    await client.wait_connected()
+                    await blocked()
+                    if streams:
+                        pi.answers("steer")
+                        await blocked()
+            assert outcomes == ["faster", "now: over"]
+        assert [record["type"] for record in pi.sent] == ["prompt", "steer"]
+
+    remote(test)
+
+
 def test_a_run_that_is_left_behind_a_reconnection_is_aborted_there() -> None:
     async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
         async with trio.open_nursery() as nursery:
