@@ -14,7 +14,7 @@ import trio
 from ..concurrency import open_service_nursery
 from ..lifecycle import ReconnectPolicy
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
-from ..transport import open_websocket
+from ..transport import open_websocket, shown_url
 from .client import PiClient
 from .connection import Connection
 from .gate import Gate
@@ -65,7 +65,7 @@ class RemoteOptions:
 
 def _prepare(url: str, token: str | None, options: RemoteOptions) -> tuple[PiClient, Connection]:
     client = PiClient(
-        url,
+        shown_url(url),
         request_timeout=options.request_timeout,
         gate=Gate(places=options.queue_limit, patience=options.queue_timeout),
     )
@@ -118,7 +118,7 @@ async def open_client(
         connection.cancel()
 
     async with open_service_nursery(stop) as service:
-        service.start_soon(run, name=f"connection to {url}")
+        service.start_soon(run, name=f"connection to {shown_url(url)}")
         await client.wait_connected()
         yield client
 

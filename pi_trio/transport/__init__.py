@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dial import check_url, open_websocket, wrap_websocket
+from .dial import check_url, open_websocket, shown_url, wrap_websocket
 from .dialled import DialledTransport
 from .pipes import PipeTransport
 from .shortcut import Shortcut
@@ -18,5 +18,6 @@ __all__ = [
     "WebSocketTransport",
     "check_url",
     "open_websocket",
+    "shown_url",
     "wrap_websocket",
 ]

@@ -21,7 +21,7 @@ from ..protocol import DEFAULT_MAX_RECORD_BYTES
 from .stream import EndedEarly, WebSocketStream
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
-__all__ = ["check_url", "open_websocket", "wrap_websocket"]
+__all__ = ["check_url", "open_websocket", "shown_url", "wrap_websocket"]
 
 # How long the other side has to say goodbye, when there is time; and when there is none.
 _CLOSE_TIMEOUT = 2.0
@@ -114,7 +114,7 @@ async def wrap_websocket(
                 )
             if connection is None:
                 assert scope.cancelled_caught
-                raise ConnectFailed(url, "it did not answer in time")
+                raise ConnectFailed(shown_url(url), "it did not answer in time")
             below.opening = False
             transport = WebSocketTransport(connection, below, heartbeat=heartbeat)
 
@@ -122,14 +122,14 @@ async def wrap_websocket(
                 with alive:
                     await transport.run()
 
-            service.start_soon(run, name=f"WebSocket {url}")
+            service.start_soon(run, name=f"WebSocket {shown_url(url)}")
             yield transport
     except trio_websocket.ConnectionRejected as error:
         status = error.status_code
         reason = f"refused with HTTP {status}"
-        raise ConnectFailed(url, reason, status=status, final=is_final_status(status)) from error
+        raise ConnectFailed(shown_url(url), reason, status=status, final=is_final_status(status)) from error
     except EndedEarly as error:
-        raise ConnectFailed(url, str(error)) from error
+        raise ConnectFailed(shown_url(url), str(error)) from error
 
 
 def check_url(url: str, token: str | None = None) -> SplitResult:
@@ -139,8 +139,14 @@ def check_url(url: str, token: str | None = None) -> SplitResult:
     if parts.scheme not in ("ws", "wss", "ws+unix") or not (parts.hostname or parts.scheme == "ws+unix"):
         raise ValueError(f"not a WebSocket URL (ws://host:port, wss://host:port, ws+unix:///path): {url!r}")
     if token is not None and parts.scheme == "ws" and not _is_here(parts.hostname or ""):
-        raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {url!r}")
+        raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {shown_url(url)!r}")
     return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL for people and logs: without its query, where a ticket may stand, and without a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _is_here(host: str) -> bool:
@@ -168,9 +174,9 @@ async def _open_stream(
                 host, parts.port or 443, ssl_context=ssl_context, https_compatible=True
             )
         except OSError as error:
-            raise ConnectFailed(url, str(error)) from error
+            raise ConnectFailed(shown_url(url), str(error)) from error
         return stream
-    raise ConnectFailed(url, "it did not answer in time")
+    raise ConnectFailed(shown_url(url), "it did not answer in time")
 
 
 class _Reader:
