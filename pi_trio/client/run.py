@@ -194,6 +194,7 @@ class Run:
         if item.get("type") != "agent_settled" or self._accepted_at is None or self._taken <= self._accepted_at:
             return False
         if isinstance(why := item.get("error"), str):  # an endpoint says it in place of a Pi that cannot any more
+            self._over_there = True  # and the Pi that took over has nothing to be aborted
             raise ConnectionLost(why, uncertain=True)
         return True
 
