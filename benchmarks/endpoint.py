@@ -18,7 +18,6 @@ from . import endpoint_client, endpoint_peer
 from .comparison import Bar, Comparison, Measure, compare
 from .flood import open_flood
 from .pi import open_spec
-from .placement import placed
 
 __all__ = ["ENDPOINT"]
 
@@ -46,7 +45,6 @@ class _Peer:
         assert process.stdin is not None
         assert process.stdout is not None
         self._stdin, self._stdout = process.stdin, process.stdout
-        self.pid = process.pid
 
     async def line(self) -> bytes:
         line = b""
@@ -105,9 +103,6 @@ async def _round_trip(quick: bool) -> list[Comparison]:
     with open_spec() as spec:
         async with open_runtime() as runtime:
             instance = await runtime.spawn(spec, endpoint=True)
-            pid = instance.pid
-            assert pid is not None
-            # As for the pipe alone: the program on one CPU, and those that it talks to on the other. They take turns.
             async with _open_peer(runtime, instance, "requests", block) as peer:
 
                 async def ours() -> float:
@@ -120,11 +115,10 @@ async def _round_trip(quick: bool) -> list[Comparison]:
                         await instance.client.request("get_state")
                     return (perf_counter() - began) / block * 1e6
 
-                with placed((pid, peer.pid), apart=True):
-                    for _ in range(_WARM_UP // block):
-                        await pipe()
-                        await ours()
-                    mine, theirs = await _in_turn(5 if quick else 20, ours, pipe)
+                for _ in range(_WARM_UP // block):
+                    await pipe()
+                    await ours()
+                mine, theirs = await _in_turn(5 if quick else 20, ours, pipe)
     return [compare("get_state over the endpoint, to the pipe", "us", mine, theirs, _ROUND_TRIP_BAR)]
 
 
