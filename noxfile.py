@@ -87,13 +87,6 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
-def browser(session: nox.Session) -> None:
-    """Endpoints against a real browser: Chromium has to be installed (`apt-get install chromium`)."""
-    install(session)
-    session.run("pytest", "tests/endpoint/test_browser.py", *session.posargs, env={"PI_TRIO_BROWSER": "wanted"})
-
-
-@nox.session
 def demo(session: nox.Session) -> None:
     """The main job: a real Pi, a scripted model, nothing left behind."""
     session.install(CONSTRAINTS, ".[pi]")

@@ -14,7 +14,7 @@ import trio
 
 from pi_trio import Instance, Runtime, Scope, WhenFull, open_runtime
 
-from . import endpoint_peer
+from . import endpoint_client, endpoint_peer
 from .comparison import Bar, Comparison, Measure, compare
 from .flood import open_flood
 from .pi import open_spec
@@ -27,6 +27,15 @@ _BATCH_BAR = Bar(0.5, at_least=True)
 _SINGLE_RATE = 15_000.0
 _SINGLE_BAR = Bar(1.0, at_least=True)
 _EIGHT_BAR = Bar(8.0)
+
+# V8 compiles what has run some thousand times.
+_WARM_UP = 3000
+
+_FLOODS = (
+    ("client", "one client of ours", _BATCH_BAR),
+    ("batch", "one peer, batch", _BATCH_BAR),
+    ("single", "one peer, single", None),
+)
 
 
 class _Peer:
@@ -57,7 +66,11 @@ class _Peer:
 async def _open_peer(runtime: Runtime, instance: Instance, mode: str, count: int) -> AsyncIterator[_Peer]:
     assert instance.endpoint is not None
     token = runtime.endpoints.issue_token(Scope.CONTROL)
-    command = [sys.executable, "-IS", str(Path(endpoint_peer.__file__)), mode, instance.endpoint.url, token, str(count)]
+    if mode == "client":
+        script = [str(Path(endpoint_client.__file__))]
+    else:
+        script = ["-IS", str(Path(endpoint_peer.__file__)), mode]
+    command = [sys.executable, *script, instance.endpoint.url, token, str(count)]
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
             lambda task_status: trio.run_process(
@@ -102,8 +115,9 @@ async def _round_trip(quick: bool) -> list[Comparison]:
                         await instance.client.request("get_state")
                     return (perf_counter() - began) / block * 1e6
 
-                for _ in range(5):  # V8 compiles what has run some thousand times
+                for _ in range(_WARM_UP // block):
                     await pipe()
+                    await ours()
                 mine, theirs = await _in_turn(5 if quick else 20, ours, pipe)
     return [compare("get_state over the endpoint, to the pipe", "us", mine, theirs, _ROUND_TRIP_BAR)]
 
@@ -149,13 +163,13 @@ async def _floods(quick: bool) -> list[Comparison]:
             async def pipe() -> float:
                 return await _flood_pipe(instance, count)
 
-            for mode, bar in (("batch", _BATCH_BAR), ("single", None)):
+            for mode, who, bar in _FLOODS:
 
                 async def ours(mode: str = mode) -> float:
                     return (await _flood_once(runtime, instance, mode, 1, count))[0]
 
                 mine, theirs = await _in_turn(rounds, ours, pipe)
-                made.append(compare(f"flood to one peer, {mode}, to the pipe", "records/s", mine, theirs, bar))
+                made.append(compare(f"flood to {who}, to the pipe", "records/s", mine, theirs, bar))
             bars = [_SINGLE_RATE] * len(mine)
             made.append(compare("flood to one peer, single, to the bar", "records/s", mine, bars, _SINGLE_BAR))
 

@@ -40,7 +40,8 @@ def _connect(url: str, token: str, subprotocol: str) -> tuple[socket.socket, byt
 def _send(sock: socket.socket, record: dict[str, object]) -> None:
     payload = json.dumps(record).encode()
     mask = os.urandom(4)
-    masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(len(payload), "big")
     if len(payload) < 126:
         sock.sendall(struct.pack("!BB", 0x81, 0x80 | len(payload)) + mask + masked)
     else:

@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from pi_trio import Instance, InstanceSpec, open_runtime, tool
-from pi_trio.protocol import MalformedRecord, Record
+from pi_trio.protocol import Record
 from pi_trio.testing import ModelRequest, ModelServer, ToolUse, Turn, open_model_server
 
 from .comparison import Bar, Comparison, Measure, compare, percentile
@@ -62,7 +62,7 @@ def _open_spec(model: ModelServer) -> Iterator[InstanceSpec]:
         )
 
 
-def _is_notification(record: Record | MalformedRecord) -> TypeGuard[Record]:
+def _is_notification(record: object) -> TypeGuard[Record]:
     return isinstance(record, dict) and record.get("method") == "notify"
 
 

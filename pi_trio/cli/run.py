@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from ..client import Run
+from ..client import Reconnected, Run
 from ..launch import InstanceSpec
 from ..process import watch_interrupts
 from ..protocol import (
@@ -51,7 +51,7 @@ async def print_records(run: Run) -> None:
     async for record in run.records():
         if isinstance(record, MalformedRecord):
             complain(f"Pi wrote a line that is no record ({record.reason}): {record.head!r}")
-        else:
+        elif not isinstance(record, Reconnected):  # this Pi is at the end of a pipe
             sys.stdout.write(encode_record(record).decode("utf-8"))
             sys.stdout.flush()
 
@@ -79,7 +79,7 @@ class Printer:
         self._notes = notes
         self._in_line = False
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | Reconnected) -> None:
         """Take the next event of the run."""
         if isinstance(event, MessageUpdate):
             self._write(event.text_delta)
@@ -93,6 +93,8 @@ class Printer:
             self.note(f"> retry {event.attempt} of {event.max_attempts}: {event.error_message}")
         elif isinstance(event, Notify):
             self.note(f"> {event.message}")
+        elif isinstance(event, Reconnected):
+            self.note(f"> something is missing here: the connection was away for {event.away:.1f} s")
         elif isinstance(event, MalformedRecord):
             self.note(f"> Pi wrote a line that is no record: {event.reason}")
 

@@ -35,6 +35,7 @@ from ..protocol import (
     decode_line,
     decoded,
     encode_record,
+    readdressed,
     response_data,
 )
 from .arguments import check_one_of
@@ -99,7 +100,7 @@ class PiClient(Commands):
         self._connection_state = Watched(ConnectionState.CONNECTING)
         self._events: Broadcast[Item | Reconnected] = Broadcast()
         self._run_lock = trio.Lock()
-        self._run_subscriptions: set[Subscription[Item | Reconnected]] = set()
+        self._run: Run | None = None
         self._draining = False
         self._agent_starts = 0
         self._settlements = 0
@@ -113,6 +114,8 @@ class PiClient(Commands):
         """What it last said of itself."""
         self.on_state: Callable[[State], None] | None = None
         """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
+        self.on_detached: Callable[[ConnectionClosed], None] | None = None
+        """Called when the connection is gone, and everything that was under way has been failed with this."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -158,6 +161,8 @@ class PiClient(Commands):
         self._draining = False
         self._intake = None  # until it is served
         if marker is not None:
+            if self._run is not None:
+                self._run._carry_over(transport, marker.state, same_session=marker.state.session_id == self.session_id)
             self._events.publish([marker])
 
     def open(self) -> None:
@@ -212,24 +217,28 @@ class PiClient(Commands):
         self._draining = True
         self._events.interrupt()
 
-    def detach(self, why: Callable[[], ConnectionClosed]) -> None:
-        """The connection is gone: fail requests and runs. New requests wait for the next one, and subscribers too."""
+    def detach(self, why: Callable[[], ConnectionClosed], *, pi_goes_on: bool = False) -> None:
+        """The connection is gone: fail requests and, unless ``pi_goes_on`` with it, the run. New requests wait for the
+        next one, and subscribers too.
+        """
         self._transport = self._ready = None
         self._dropped.clear()
         if self._why_closed is None:
             self._gate.shut()
             self._connection_state.set(ConnectionState.AWAY)
         self._requests.fail_all(why)
-        for subscription in tuple(self._run_subscriptions):
-            subscription.end(why)
+        if self._run is not None and not (pi_goes_on and self._run._outlives_connection):
+            self._run._fail(why)
         self._desk.close()
         self.drain()
+        if self.on_detached is not None:
+            self.on_detached(why())
 
     def lose(self, reason: str, unsent: Sequence[bytes]) -> None:
         """As :meth:`detach`, from a Pi that goes on without us. Requests among the ``unsent`` are sent to the next one."""
         ids = [str(record.get("id")) for record in map(decode_line, unsent) if isinstance(record, dict)]
         self._requests.fail((*ids, *self._dropped), lambda: ConnectionLost(reason, uncertain=False))
-        self.detach(lambda: ConnectionLost(reason, uncertain=True))
+        self.detach(lambda: ConnectionLost(reason, uncertain=True), pi_goes_on=True)
 
     def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
         """There will be no other connection. ``quietly``: subscribers find the end, not the error."""
@@ -241,7 +250,7 @@ class PiClient(Commands):
         return self._why_closed() if self._why_closed else ConnectionClosed(f"{self.name or 'Pi'} is not connected")
 
     def _route(self, items: Sequence[Item]) -> bool:
-        """Give every item to whom it belongs. Whether there was a response among them."""
+        """Give every item to whom it belongs. Whether there was a response among them that somebody here waits for."""
         self.records_received += len(items)
         events: list[Item] = []
         answered = False
@@ -249,13 +258,15 @@ class PiClient(Commands):
             if type(item) is bytes and item.startswith(STREAMED):
                 events.append(item)
                 continue
+            if type(item) is bytes and (taker := self._requests.taker_of(item)) is not None:
+                events = self._published(events)
+                taker.take_line(item)
+                continue
             record = decoded(item)
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    if events:  # what came before it is there when its caller goes on
-                        self._events.publish(events)
-                        events = []
+                    events = self._published(events)
                     self._resolve(record)
                     answered = True
                     continue
@@ -264,9 +275,14 @@ class PiClient(Commands):
             elif type(item) is bytes and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
+        self._published(events)
+        return answered
+
+    def _published(self, events: list[Item]) -> list[Item]:
+        """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
         if events:
             self._events.publish(events)
-        return answered
+        return []
 
     def _resolve(self, response: Record) -> None:
         if not self._requests.resolve(response):
@@ -426,12 +442,19 @@ class PiClient(Commands):
 
     # --- what somebody else asks ---------------------------------------------------------------------
 
-    def forward(self, command: Record, deliver: Callable[[Record], None]) -> ForwardedRequest:
+    def forward(
+        self,
+        command: Record,
+        deliver: Callable[[Record], None],
+        *,
+        deliver_line: Callable[[bytes], None] | None = None,
+    ) -> ForwardedRequest:
         """Send Pi a command of somebody else's, as it is but for its ``id``; never blocks.
 
         ``deliver`` is called once, with the response as Pi would have written it to them: with their ``id``, or
         none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) that says
-        so. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
+        so. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
+        spares everybody the decoding. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
         neither block nor raise. There is no time-out.
 
         Raises:
@@ -448,7 +471,12 @@ class PiClient(Commands):
                 self._look_where_it_is()
             deliver(response_to(command, response, error))
 
-        pending = self._requests.open_forwarded(kind, done)
+        def pass_on(line: bytes) -> None:
+            assert deliver_line is not None
+            deliver_line(readdressed(line, command))
+
+        as_line = deliver_line is not None and kind not in _MOVES
+        pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
         try:
             self._send(transport, {**command, "id": pending.id})
         except BaseException:
@@ -588,7 +616,9 @@ class PiClient(Commands):
                 self._subscribe_run(),
                 self,
                 lambda: self._settlements,
+                message,
             )
+            self._run = run
             try:
                 await self._start_run(run, message, images)
                 yield run
@@ -598,14 +628,12 @@ class PiClient(Commands):
                 raise
             finally:
                 run._leave()
-                self._run_subscriptions.clear()
-                if not run.settled and self._transport is run._transport:  # not a Pi that took over since
+                self._run = None
+                if run._goes_on and self._transport is run._transport:  # not a Pi that took over since
                     await self._end_run()
 
     def _subscribe_run(self) -> Subscription[Item | Reconnected]:
-        subscription = self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
-        self._run_subscriptions.add(subscription)
-        return subscription
+        return self._events.subscribe(capacity=_RUN_CAPACITY, when_full=WhenFull.WAIT)
 
     async def _start_run(self, run: Run, message: str, images: Sequence[ImageContent]) -> None:
         starts_before = self._agent_starts
@@ -624,7 +652,10 @@ class PiClient(Commands):
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
             # Pi 0.87 does not say whether a run starts. If one does, it is under way before Pi reads on.
-            state = await self.get_state()
+            try:
+                state = await self.get_state()
+            except ConnectionLost:
+                return  # what becomes of the run is told with the next one
             if self._agent_starts == starts_before and not state.is_streaming:
                 run._set_handled()
 

@@ -14,7 +14,7 @@ import trio
 from ..concurrency import open_service_nursery
 from ..lifecycle import ReconnectPolicy
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
-from ..transport import open_websocket
+from ..transport import open_websocket, shown_url
 from .client import PiClient
 from .connection import Connection
 from .gate import Gate
@@ -65,7 +65,7 @@ class RemoteOptions:
 
 def _prepare(url: str, token: str | None, options: RemoteOptions) -> tuple[PiClient, Connection]:
     client = PiClient(
-        url,
+        shown_url(url),
         request_timeout=options.request_timeout,
         gate=Gate(places=options.queue_limit, patience=options.queue_timeout),
     )
@@ -90,7 +90,7 @@ async def open_client(
     """A client for the Pi at ``ws://host:port`` (or ``wss://``, or ``ws+unix:///path``), for the body.
 
     It is the same client as over a pipe. When the connection drops, it is made again, as ``options.reconnect`` says:
-    a request that was sent fails with ``ConnectionLost(uncertain=True)``, one that was not is sent then; runs fail;
+    a request that was sent fails with ``ConnectionLost(uncertain=True)``, one that was not is sent then; runs and
     event streams go on behind a :class:`Reconnected`. Behind the body the connection is closed, the Pi lives on.
 
     Args:

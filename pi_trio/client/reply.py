@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 from ..protocol import AssistantMessage, Message, MessageEnd, Record, ToolCall, Usage, decode_event
@@ -46,6 +48,15 @@ class ReplyFold:
             event = decode_event(record)
             if isinstance(event, MessageEnd):
                 self._messages.append(event.message)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Every message that was completed so far."""
+        return tuple(self._messages)
+
+    def replace(self, messages: Iterable[Message]) -> None:
+        """These are the run's messages: more is known of it than what has passed."""
+        self._messages = list(messages)
 
     @property
     def usage(self) -> Usage:

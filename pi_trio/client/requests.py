@@ -10,7 +10,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..errors import RequestTimeout
-from ..protocol import Record
+from ..protocol import Record, response_id
 from .intake import Intake
 
 __all__ = ["ForwardedRequest", "PendingRequest", "RequestTable"]
@@ -126,13 +126,25 @@ class PendingRequest:
 
 
 class ForwardedRequest(PendingRequest):
-    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it."""
+    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it; or
+    ``on_line``, if there is one and its response came as a line that Pi wrote.
+    """
 
-    __slots__ = ("_on_done",)
+    __slots__ = ("_on_done", "_on_line")
 
-    def __init__(self, table: RequestTable, id_: str, command: str, on_done: Outcome) -> None:
+    def __init__(
+        self, table: RequestTable, id_: str, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None
+    ) -> None:
         super().__init__(table, id_, command, None, math.inf)
         self._on_done = on_done
+        self._on_line = on_line
+
+    def take_line(self, line: bytes) -> None:
+        """Its response has come."""
+        assert self._on_line is not None
+        self._table.forget(self)
+        self.done = True
+        self._on_line(line)
 
     def give_up(self) -> None:
         """Nobody wants to know any more: ``on_done`` is not called. Pi may still carry it out."""
@@ -148,6 +160,7 @@ class RequestTable:
 
     def __init__(self) -> None:
         self._pending: dict[str, PendingRequest] = {}
+        self._by_line: dict[str, ForwardedRequest] = {}  # those of them that take lines
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
         self._earliest = math.inf  # no deadline comes before it
@@ -188,14 +201,23 @@ class RequestTable:
                 self._clock.deadline = pending.deadline
         return pending
 
-    def open_forwarded(self, command: str, on_done: Outcome) -> ForwardedRequest:
-        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error.
+    def open_forwarded(
+        self, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None = None
+    ) -> ForwardedRequest:
+        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error; with
+        ``on_line``, that gets the response as its line, if it is one that Pi wrote.
 
-        It is called while the response is routed, and must neither block nor raise.
+        They are called while the response is routed, and must neither block nor raise.
         """
         id_ = self.new_id()
-        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done)
+        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done, on_line)
+        if on_line is not None:
+            self._by_line[id_] = pending
         return pending
+
+    def taker_of(self, line: bytes) -> ForwardedRequest | None:
+        """The forwarded request that takes this line, for :meth:`ForwardedRequest.take_line`, if it is for one."""
+        return self._by_line.get(response_id(line) or "") if self._by_line else None
 
     def resolve(self, record: Record) -> bool:
         """Give a response to the request it belongs to. Whether there is one: its caller may have given up."""
@@ -203,6 +225,8 @@ class RequestTable:
         pending = self._pending.pop(id_, None) if type(id_) is str else None
         if pending is None:
             return False
+        if self._by_line:
+            self._by_line.pop(pending.id, None)
         if pending._on_response is not None:
             try:
                 pending._on_response(record)
@@ -215,11 +239,13 @@ class RequestTable:
     def forget(self, pending: PendingRequest) -> None:
         """Nobody waits for it any more."""
         self._pending.pop(pending.id, None)
+        self._by_line.pop(pending.id, None)
 
     def fail(self, ids: Iterable[str], make_error: Callable[[], Exception]) -> None:
         """No response will come to these, as far as they are still waited for."""
         failing = [pending for id_ in ids if (pending := self._pending.pop(id_, None)) is not None]
         for pending in failing:
+            self._by_line.pop(pending.id, None)
             pending._finish(None, make_error())
 
     def fail_all(self, make_error: Callable[[], Exception]) -> None:

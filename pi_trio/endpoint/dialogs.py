@@ -49,6 +49,11 @@ class Dialogs:
         if started:
             self._owner = peer
 
+    @property
+    def somebody_has_the_run(self) -> bool:
+        """Whether a run goes on that a peer began."""
+        return self._owner is not None
+
     def settled(self) -> None:
         """No run goes on."""
         self._owner = None

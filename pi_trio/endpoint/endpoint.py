@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import attrs
@@ -78,6 +78,8 @@ class Endpoint:
         self._admitted = self._dropped = 0
         self._subscription: Subscription[Item | Reconnected] = client.listen()
         client.dialog_fallback = self._dialogs.ask
+        client.on_detached = self._pi_left
+        self._run_goes_on = False
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {len(self._peers)} peers>"
@@ -142,10 +144,17 @@ class Endpoint:
         except ConnectionClosed as error:
             return CloseCode.INSTANCE_FAILED, str(error).partition("\n")[0]
 
-    def _catch_up(self) -> None:
-        self._show(self._subscription.receive_batch_nowait())
+    def _pi_left(self, why: ConnectionClosed) -> None:
+        """Whoever follows a run waits for its end, which Pi cannot tell any more. So they are told here."""
+        self._catch_up()
+        if self._run_goes_on or self._dialogs.somebody_has_the_run:
+            self._show([{"type": "agent_settled", "aborted": True, "error": str(why)}])
 
-    def _show(self, items: list[Item | Reconnected | Lagged]) -> None:
+    def _catch_up(self) -> None:
+        if items := self._subscription.receive_batch_nowait():
+            self._show(items)
+
+    def _show(self, items: Sequence[Item | Reconnected | Lagged]) -> None:
         said = Said([item for item in items if not isinstance(item, Lagged | Reconnected) and self._is_for_all(item)])
         if said:
             for peer in self._peers:
@@ -155,7 +164,10 @@ class Endpoint:
         """Whether every peer gets to see it. A dialog is put to whom it concerns, if the host has nothing to say."""
         if isinstance(item, dict):
             kind = item.get("type")
-            if kind == "agent_settled":
+            if kind == "agent_start":
+                self._run_goes_on = True
+            elif kind == "agent_settled":
+                self._run_goes_on = False
                 self._dialogs.settled()
             elif kind == "extension_ui_request":
                 return item.get("method") not in DIALOG_METHODS

@@ -12,7 +12,7 @@ from ..errors import ProtocolError
 from ..protocol import Record, encode_record
 from .config import EndpointConfig
 from .conversation import Conversation
-from .frames import text_frame
+from .frames import text_frame, well_formed
 from .outbox import Outbox
 from .said import Said
 from .scope import Scope
@@ -107,6 +107,11 @@ class Peer:
             line = encode_record({**_shallow(record), "success": False, "error": str(error)})
         self.send_frames(text_frame(line) if self.batching else text_frame(line[:-1]))
 
+    def send_line(self, line: bytes) -> None:
+        """Queue one record that is a line already, but for its line end."""
+        line = well_formed(line)
+        self.send_frames(text_frame(line + b"\n") if self.batching else text_frame(line))
+
     def send_frames(self, frames: bytes) -> None:
         """Send whole frames, or queue them. A peer for whom too much is waiting is dropped."""
         if self._outbox.idle and self._socket.closed is None and self._stream.send_nowait(frames):
@@ -152,7 +157,16 @@ class Peer:
 
     async def _receive_all(self, conversation: Conversation) -> None:
         shortcut = self._stream.shortcut
-        shortcut.on_text = conversation.take
+
+        def take(text: bytes) -> bool:
+            try:
+                message = text.decode()
+            except UnicodeDecodeError:
+                return False  # whoever gets it knows what to say
+            conversation.take(message)
+            return True
+
+        shortcut.on_text = take
         try:
             while True:
                 message = await self._socket.get_message()

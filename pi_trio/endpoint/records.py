@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -28,8 +29,8 @@ class _Request:
     """A command of the peer's, until it is answered."""
 
     command: Record
-    deadline: float
-    """Until when it waits for a Pi that takes it."""
+    deadline: float = math.inf
+    """Until when it waits for a Pi that takes it, if it has to."""
     forwarded: ForwardedRequest | None = None
 
 
@@ -109,9 +110,10 @@ class Records(Conversation):
         self._peer.send(failure_of(command, reason))
 
     def _submit(self, command: Record) -> None:
-        request = _Request(command, trio.current_time() + self._request_timeout)
+        request = _Request(command)
         self._requests.add(request)
         if self._waiting or not self._forward(request):
+            request.deadline = trio.current_time() + self._request_timeout
             self._waiting.append(request)
             self._somebody_waits.set()
 
@@ -119,7 +121,11 @@ class Records(Conversation):
         """Hand a command to Pi, or answer it. Not when there is no Pi that is ready."""
         is_prompt = request.command.get("type") == "prompt"
         try:
-            request.forwarded = self._client.forward(request.command, partial(self._answered, request))
+            request.forwarded = self._client.forward(
+                request.command,
+                partial(self._answered, request),
+                deliver_line=None if is_prompt else partial(self._answered_with, request),
+            )
         except trio.WouldBlock:
             return False
         except (ClientError, ProtocolError) as error:
@@ -130,8 +136,7 @@ class Records(Conversation):
         return True
 
     def _answered(self, request: _Request, response: Record) -> None:
-        self._catch_up()  # events that came before the response go before it
-        self._requests.discard(request)
+        self._settle(request)
         if request.command.get("type") == "prompt":
             data = response.get("data")
             disposition = data.get("disposition") if isinstance(data, dict) else None
@@ -139,6 +144,15 @@ class Records(Conversation):
             started = response.get("success") is True and "streamingBehavior" not in request.command
             self._dialogs.prompted(self._peer, started=started and disposition in (None, "started"))
         self._peer.send(response)
+
+    def _answered_with(self, request: _Request, line: bytes) -> None:
+        self._settle(request)
+        self._peer.send_line(line)
+
+    def _settle(self, request: _Request) -> None:
+        self._catch_up()  # events that came before the response go before it
+        self._requests.discard(request)
+        request.forwarded = None  # or they would keep each other alive until the garbage collector comes
 
     async def run(self) -> None:
         """Hand over what has to wait for a Pi; given up when the peer leaves, and what is under way, too."""

@@ -21,7 +21,7 @@ from ..protocol import DEFAULT_MAX_RECORD_BYTES
 from .stream import EndedEarly, WebSocketStream
 from .websocket import SUBPROTOCOLS, WebSocketTransport
 
-__all__ = ["check_url", "open_websocket", "wrap_websocket"]
+__all__ = ["check_url", "open_websocket", "shown_url", "wrap_websocket"]
 
 # How long the other side has to say goodbye, when there is time; and when there is none.
 _CLOSE_TIMEOUT = 2.0
@@ -87,7 +87,7 @@ async def wrap_websocket(
     subprotocols: Sequence[str] = SUBPROTOCOLS,
 ) -> AsyncIterator[WebSocketTransport]:
     """As :func:`open_websocket`, over a ``stream`` that is there already, and is closed behind the body."""
-    below = WebSocketStream(stream)
+    below = WebSocketStream(stream, max_message_bytes=max_record_bytes)
     alive = trio.CancelScope()
     connection: WebSocketConnection | None = None
 
@@ -118,7 +118,7 @@ async def wrap_websocket(
                 )
             if connection is None:
                 assert scope.cancelled_caught
-                raise ConnectFailed(url, "it did not answer in time")
+                raise ConnectFailed(shown_url(url), "it did not answer in time")
             below.opening = False
             transport = WebSocketTransport(connection, below, heartbeat=heartbeat)
 
@@ -126,16 +126,16 @@ async def wrap_websocket(
                 with alive:
                     await transport.run()
 
-            service.start_soon(run, name=f"WebSocket {url}")
+            service.start_soon(run, name=f"WebSocket {shown_url(url)}")
             yield transport
     except trio_websocket.ConnectionRejected as error:
         status = error.status_code
         reason = f"refused with HTTP {status}"
         if status in (401, 403):
             reason += ": it wants a token" if token is None else ": it wants another token"
-        raise ConnectFailed(url, reason, status=status, final=is_final_status(status)) from error
+        raise ConnectFailed(shown_url(url), reason, status=status, final=is_final_status(status)) from error
     except EndedEarly as error:
-        raise ConnectFailed(url, str(error)) from error
+        raise ConnectFailed(shown_url(url), str(error)) from error
 
 
 def check_url(url: str, token: str | None = None) -> SplitResult:
@@ -152,8 +152,14 @@ def check_url(url: str, token: str | None = None) -> SplitResult:
     if token is not None and not (token and token.isascii() and token.isprintable()):
         raise ValueError("a token is one line of printable ASCII, and not empty")  # it goes into a header
     if token is not None and parts.scheme == "ws" and not _is_here(parts.hostname or ""):
-        raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {url!r}")
+        raise ValueError(f"a token is not sent to another machine in the clear: use wss://, not {shown_url(url)!r}")
     return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL for people and logs: without its query, where a ticket may stand, and without a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _is_here(host: str) -> bool:
@@ -181,9 +187,9 @@ async def _open_stream(
                 host, parts.port or 443, ssl_context=ssl_context, https_compatible=True
             )
         except OSError as error:
-            raise ConnectFailed(url, str(error)) from error
+            raise ConnectFailed(shown_url(url), str(error)) from error
         return stream
-    raise ConnectFailed(url, "it did not answer in time")
+    raise ConnectFailed(shown_url(url), "it did not answer in time")
 
 
 class _Reader:

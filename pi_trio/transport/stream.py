@@ -1,4 +1,4 @@
-"""The byte stream below a WebSocket, which trio-websocket and the transport share."""
+"""The byte stream below a WebSocket, which trio-websocket shares with whoever uses it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,31 @@ from contextlib import contextmanager
 
 import trio
 
-__all__ = ["EndedEarly", "WebSocketStream", "text_frame"]
+from .shortcut import Shortcut
+
+__all__ = ["EndedEarly", "FrameStream", "WebSocketStream", "text_frame"]
 
 
-class EndedEarly(Exception):
-    """The stream ended in the handshake."""
-
-
-class WebSocketStream(trio.abc.Stream):
+class FrameStream(trio.abc.Stream):
     """Writes whole frames of several tasks one after the other. Owns ``stream``.
 
-    trio-websocket writes its handshake, pings, pongs and goodbyes, the transport its messages. A write that was
-    cancelled leaves half a frame behind: then nothing more is written. When the stream ends during the handshake, it
-    raises :class:`EndedEarly`, for there trio-websocket would wait for ever.
+    trio-websocket writes its handshake, pings, pongs and goodbyes, whoever uses it its messages. A write that was
+    cancelled leaves half a frame behind: then nothing more is written.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, shortcut: Shortcut) -> None:
         self._stream = stream
+        self.shortcut = shortcut
+        """Sees every frame that comes first, and keeps what is for it."""
         # Where there is a plain socket, a message need not wait for a task to be scheduled: that takes longer than to
         # write it does. (On Windows, a socket is no file descriptor.)
         self._plain = stream.socket if os.name == "posix" and isinstance(stream, trio.SocketStream) else None
         self._lock = trio.StrictFIFOLock()
         self._rest = b""  # of frames that did not fit into the socket
         self._cut = False
-        self.opening = True
-        """Whether the handshake is still going on."""
 
     def __repr__(self) -> str:
-        return f"<WebSocketStream {'opening' if self.opening else 'open'} over {self._stream!r}>"
+        return f"<{type(self).__name__} {'cut' if self._cut else 'open'} over {self._stream!r}>"
 
     @property
     def unfinished(self) -> bool:
@@ -50,7 +47,8 @@ class WebSocketStream(trio.abc.Stream):
             written = os.write(self._plain.fileno(), frames)
         except OSError:  # it is full, or broken: whoever waits for it finds out
             return False
-        self._rest = frames[written:]
+        if written < len(frames):
+            self._rest = frames[written:]
         return True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -60,17 +58,88 @@ class WebSocketStream(trio.abc.Stream):
                 raise trio.BrokenResourceError("a frame was cut off here")
             whole, self._rest = self._rest + bytes(data) if self._rest else data, b""
             self._cut = True
-            with self._watched():
-                await self._stream.send_all(whole)
+            await self._stream.send_all(whole)
             self._cut = False
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """See :class:`trio.abc.ReceiveStream`."""
+    async def wait_send_all_might_not_block(self) -> None:
+        """See :class:`trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See :class:`trio.abc.AsyncResource`."""
+        await self._stream.aclose()
+
+
+class EndedEarly(Exception):
+    """The stream ended in the handshake."""
+
+
+class WebSocketStream(FrameStream):
+    """A client's. When the stream ends during the handshake, it raises :class:`EndedEarly`, for there trio-websocket
+    would wait for ever.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, max_message_bytes: int) -> None:
+        super().__init__(stream, Shortcut(max_message_bytes, masked=False))
+        self.opening = True
+        """Whether the handshake is still going on."""
+        self._head: bytes | None = b""  # of the answer to it; None, when all of that has come
+        self._behind = b""
+        self._room = trio.Event()
+        self._room.set()
+
+    # --- how much is read --------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is read for now."""
+        return not self._room.is_set()
+
+    def hold(self) -> None:
+        """Read nothing more, until :meth:`go_on`. Idempotent."""
+        if self._room.is_set():
+            self._room = trio.Event()
+
+    def go_on(self) -> None:
+        """Read again. Idempotent."""
+        self._room.set()
+
+    async def wait_room(self) -> None:
+        """Wait until it is read again; no checkpoint, if it is."""
+        while self.held:
+            await self._room.wait()
+
+    # --- as a stream -------------------------------------------------------------------------------------
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See :class:`trio.abc.SendStream`."""
         with self._watched():
-            data = await self._stream.receive_some(max_bytes)
-        if not data and self.opening:
-            raise EndedEarly("it hung up during the handshake")
-        return data
+            await super().send_all(data)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See :class:`trio.abc.ReceiveStream`."""
+        passed_on, self._behind = self.shortcut.feed(self._behind) if self._behind else b"", b""
+        while not passed_on:
+            await self.wait_room()
+            with self._watched():
+                data = bytes(await self._stream.receive_some(max_bytes))
+            if not data:
+                if self.opening:
+                    raise EndedEarly("it hung up during the handshake")
+                break
+            passed_on = self.shortcut.feed(data) if self._head is None else self._up_to_frames(data, self._head)
+        return passed_on
+
+    def _up_to_frames(self, data: bytes, before: bytes) -> bytes:
+        """What of it belongs to the answer to the handshake; what comes behind that, is for later."""
+        self._head = before + data
+        if b"\r\n\r\n" not in self._head:
+            return data
+        if not self._head.startswith(b"HTTP/1.1 101 "):
+            self.shortcut.shut()  # it is a refusal, and no frames follow
+        _, _, self._behind = self._head.partition(b"\r\n\r\n")
+        self._head = None
+        return data[: len(data) - len(self._behind)]
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -80,14 +149,6 @@ class WebSocketStream(trio.abc.Stream):
             if not self.opening:
                 raise
             raise EndedEarly(f"it hung up during the handshake ({error.__cause__ or error})") from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """See :class:`trio.abc.SendStream`."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """See :class:`trio.abc.AsyncResource`."""
-        await self._stream.aclose()
 
 
 def text_frame(text: bytes) -> bytes:

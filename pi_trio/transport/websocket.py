@@ -63,7 +63,6 @@ class WebSocketTransport(Link):
         self._inbox: deque[bytes] = deque()
         self._inbox_bytes = 0
         self._max_inbox_bytes = max_inbox_bytes
-        self._room = trio.Event()  # replaced when the inbox is full, set when it is not any more
         self._reader: trio.lowlevel.Task | None = None
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
@@ -73,7 +72,6 @@ class WebSocketTransport(Link):
         self._sending_closed = False
         self._closing: Closing | None = None
         self._over = trio.Event()
-        self._room.set()
 
     def __repr__(self) -> str:
         state = "open" if self._closing is None else f"closed: {self._closing}"
@@ -190,7 +188,7 @@ class WebSocketTransport(Link):
         lines = list(self._inbox)
         self._inbox.clear()
         self._inbox_bytes = 0
-        self._room.set()
+        self._stream.go_on()
         return lines
 
     # --- alive -----------------------------------------------------------------------------------------
@@ -207,25 +205,32 @@ class WebSocketTransport(Link):
             self._end(Closing(_ABNORMAL, "it was closed from this side"))
 
     async def _take_in(self) -> None:
+        shortcut = self._stream.shortcut
+        shortcut.on_text = self._arrived
         try:
             while self._closing is None:
                 message = await self._connection.get_message()
-                data = message.encode() if isinstance(message, str) else message
-                self._inbox += data.removesuffix(b"\n").split(b"\n") if self._batched else (data,)
-                self._inbox_bytes += len(data)
-                self.interrupt()
-                if self._inbox_bytes > self._max_inbox_bytes:
-                    self._room = trio.Event()
-                    await self._room.wait()
+                self._arrived(message.encode() if isinstance(message, str) else message)
+                shortcut.taken()
+                await self._stream.wait_room()
         except ConnectionClosed as closed:
             why = closed.reason
             self._end(Closing(why.code, why.reason or why.name) if why is not None else Closing(_ABNORMAL))
+
+    def _arrived(self, message: bytes) -> bool:
+        """Take a message in. Bytes that are no UTF-8 harm nobody: whoever decodes the record finds that out."""
+        self._inbox += message.removesuffix(b"\n").split(b"\n") if self._batched else (message,)
+        self._inbox_bytes += len(message)
+        self.interrupt()
+        if self._inbox_bytes > self._max_inbox_bytes:
+            self._stream.hold()
+        return True
 
     def _end(self, closing: Closing) -> None:
         if self._closing is None:
             self._closing = closing
             self._over.set()
-            self._room.set()
+            self._stream.go_on()
             self._work.set()
             self._wake_drained()
             self.interrupt()
@@ -241,7 +246,7 @@ class WebSocketTransport(Link):
                     with trio.move_on_after(period):
                         await answered.wait()
                     # What is not read, because the client is held up, may be the answer.
-                    if not answered.is_set() and self._room.is_set():
+                    if not answered.is_set() and not self._stream.held:
                         self._end(Closing(_ABNORMAL, f"nothing came back for {2 * period:g} s"))
                         await trio.aclose_forcefully(self._connection)
                         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,12 @@ from pi_trio import (
     Reconnected,
     ReconnectPolicy,
     RequestTimeout,
+    Run,
+    RunOver,
 )
 from pi_trio.client.connection import Connection
 from pi_trio.client.gate import Gate
-from pi_trio.protocol import MessageUpdate
+from pi_trio.protocol import MessageUpdate, Record
 from tests.client.memory import SETTLED, STATE, WebSocketPi, answer, blocked, delta
 
 EVEN = Backoff(base=1.0, cap=8.0, jitter=0.0)
@@ -61,6 +64,26 @@ async def back(client: PiClient) -> None:
     await blocked()
     assert client.connection_state is ConnectionState.AWAY
     await client.wait_connected()
+
+
+def said_by_user(text: str) -> Record:
+    return {"type": "message_end", "message": {"role": "user", "content": text, "timestamp": 1}}
+
+
+@asynccontextmanager
+async def client_run(client: PiClient, pi: WebSocketPi) -> AsyncIterator[Run]:
+    """A run that has begun."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(prompted, pi, said_by_user("hi"))
+        async with client.run("hi") as run:
+            await blocked()
+            yield run
+
+
+async def abort_answered(pi: WebSocketPi) -> None:
+    for command, data in (("clear_queue", {"steering": [], "followUp": []}), ("abort", None), ("get_state", STATE)):
+        await blocked()
+        pi.answers(command, data)
 
 
 def test_a_request_whose_answer_was_lost_fails_and_says_that_nobody_knows() -> None:
@@ -172,7 +195,181 @@ def test_what_came_with_the_greeting_stands_behind_the_marker() -> None:
     remote(test)
 
 
-def test_a_run_ends_with_its_connection_and_the_next_one_works() -> None:
+async def prompted(pi: WebSocketPi, *records: Any) -> None:
+    """A prompt is on its way: Pi takes it, begins, and says this."""
+    await blocked()
+    pi.answers("prompt", {"disposition": "started"})
+    pi.says({"type": "agent_start"}, *records)
+    await blocked()
+
+
+def entries(*messages: Record, leaf: str | None = None) -> Record:
+    """The data of ``get_entries``: a path with these messages of events, and something beside it."""
+    path = [
+        {"type": "message", "id": f"e{n}", "parentId": f"e{n - 1}" if n else None, "timestamp": "t", **each}
+        for n, each in enumerate({"message": event["message"]} for event in messages)
+    ]
+    aside = {
+        "type": "message",
+        "id": "aside",
+        "parentId": "e0",
+        "timestamp": "t",
+        "message": answer("aside")["message"],
+    }
+    return {"entries": [*path, aside], "leafId": leaf or f"e{len(path) - 1}"}
+
+
+def test_a_run_goes_on_where_the_connection_was_another_one_and_its_reply_is_whole() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            seen: list[Any] = []
+
+            async def read() -> None:
+                async with client.run("hi") as run:
+                    seen.extend([event async for event in run])
+                    assert run.reply.text == "four"
+                    assert [message.raw for message in run.reply.messages] == [each["message"] for each in said[1:]]
+                    assert run.usage.output == 3 * 2
+
+            before = said_by_user("before")
+            said = [before, said_by_user("hi"), answer("two"), answer("three"), answer("four")]
+            nursery.start_soon(read)
+            await prompted(pi, said[1], said[2], delta("thr"))
+            pi.state = {**STATE, "isStreaming": True}
+            await pi.drop()
+            await back(client)
+            pi.says(delta("fo"), said[4], SETTLED)
+            await blocked()
+            pi.answers("get_entries", entries(*said))
+        assert [record["type"] for record in pi.sent] == ["prompt", "get_entries"]
+        kinds = [type(event).__name__ for event in seen]
+        assert kinds == [
+            *("AgentStart", "MessageEnd", "MessageEnd", "MessageUpdate"),
+            *("Reconnected", "MessageUpdate", "MessageEnd", "AgentSettled"),
+        ]
+
+    remote(test)
+
+
+def test_a_run_that_ended_meanwhile_ends_with_the_state() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            texts: list[str] = []
+
+            async def read() -> None:
+                async with client.run("hi") as run:
+                    texts.extend([text async for text in run.text()])
+                    assert run.settled
+                    assert run.reply.text == "fine"
+                assert (await client.send("again")).text == "again"
+
+            nursery.start_soon(read)
+            said = [said_by_user("hi"), answer("fine")]
+            await prompted(pi, said[0], delta("fi"))
+            await pi.drop()
+            # Twice, and the second time while it is asked what was said.
+            await back(client)
+            await blocked()
+            assert pi.sent[-1]["type"] == "get_entries"
+            await pi.drop()
+            await back(client)
+            await blocked()
+            pi.answers("get_entries", entries(*said))
+            await prompted(pi, answer("again"), SETTLED)
+        assert texts == ["fi"]
+
+    remote(test)
+
+
+def test_a_run_of_which_nothing_was_heard_yet_is_found_by_its_prompt() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                reply = await client.send("hi")
+                assert (reply.text, len(reply.messages)) == ("fine", 2)
+
+            nursery.start_soon(ask)
+            await prompted(pi)
+            await pi.drop()
+            await back(client)
+            await blocked()
+            said = [said_by_user("hi"), answer("old"), said_by_user("hi"), answer("fine")]
+            pi.answers("get_entries", entries(*said))
+
+    remote(test)
+
+
+def test_what_is_told_to_a_run_that_ended_meanwhile_does_not_go_to_another() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with client_run(client, pi) as run:
+            await pi.drop()
+            await back(client)
+            with pytest.raises(RunOver):
+                await run.steer("faster")
+        assert [record["type"] for record in pi.sent] == ["prompt"]  # and nothing is aborted that is another's
+
+    remote(test)
+
+
+def test_what_is_told_to_a_run_while_there_is_no_connection_waits_for_what_becomes_of_it() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def told(text: str) -> None:
+                try:
+                    await run.steer(text)
+                except RunOver:
+                    text = f"{text}: over"
+                outcomes.append(text)
+
+            outcomes: list[str] = []
+            async with client_run(client, pi) as run:
+                for text, streams in (("faster", True), ("now", False)):
+                    pi.state = {**STATE, "isStreaming": streams}
+                    await pi.drop()
+                    await blocked()
+                    nursery.start_soon(told, text)
+                    await blocked()
+                    assert client.connection_state is ConnectionState.AWAY
+                    await client.wait_connected()
+                    await blocked()
+                    if streams:
+                        pi.answers("steer")
+                        await blocked()
+            assert outcomes == ["faster", "now: over"]
+        assert [record["type"] for record in pi.sent] == ["prompt", "steer"]
+
+    remote(test)
+
+
+def test_a_run_that_is_left_behind_a_reconnection_is_aborted_there() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            async with client_run(client, pi):
+                pi.state = {**STATE, "isStreaming": True}
+                await pi.drop()
+                await back(client)
+                nursery.start_soon(abort_answered, pi)
+        assert [record["type"] for record in pi.sent] == ["prompt", "clear_queue", "abort", "get_state"]
+
+    remote(test)
+
+
+def test_a_run_that_is_left_while_there_is_no_connection_goes_on_over_there() -> None:
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with client_run(client, pi):
+            await pi.drop()
+            await blocked()
+            assert client.connection_state is ConnectionState.AWAY
+        await client.wait_connected()
+        assert [record["type"] for record in pi.sent] == ["prompt"]
+
+    remote(test)
+
+
+@pytest.mark.parametrize("what", ["another session", "another branch", "given up", "its Pi died"])
+def test_a_run_that_cannot_go_on_fails_and_says_that_nobody_knows(what: str) -> None:
     async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
         async with trio.open_nursery() as nursery:
 
@@ -182,22 +379,27 @@ def test_a_run_ends_with_its_connection_and_the_next_one_works() -> None:
                 assert caught.value.uncertain
 
             nursery.start_soon(ask)
+            await prompted(pi, said_by_user("hi"))
+            if what == "another session":
+                pi.state = {**STATE, "sessionId": "other", "isStreaming": True}
+            elif what == "given up":
+                pi.refusal = 503
+            if what == "its Pi died":
+                pi.says({**SETTLED, "aborted": True, "error": "Pi (pi-1) exited with code 3"})
+            else:
+                await pi.drop()
+                await blocked()
+                with suppress(ConnectionLost):
+                    await client.wait_connected()
             await blocked()
-            pi.answers("prompt", {"disposition": "started"})
-            pi.says({"type": "agent_start"}, delta("x"))
-            await blocked()
-            await pi.drop()
-        await back(client)
-        assert [record["type"] for record in pi.sent] == ["prompt"]  # nobody aborts what goes on over there
-        async with trio.open_nursery() as nursery:
-
-            async def again() -> None:
-                assert (await client.send("again")).text == "fine"
-
-            nursery.start_soon(again)
-            await blocked()
-            pi.answers("prompt", {"disposition": "started"})
-            pi.says({"type": "agent_start"}, answer("fine"), SETTLED)
+            if what == "another branch":
+                pi.answers("get_entries", entries(said_by_user("what?"), answer("fine")))
+        if what == "its Pi died":
+            assert [record["type"] for record in pi.sent] == ["prompt"]  # the next one is left alone
+        if what != "given up":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.send, "again")
+                await prompted(pi, answer("fine"), SETTLED)
 
     remote(test)
 

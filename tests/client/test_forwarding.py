@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -42,6 +44,59 @@ def test_it_is_delivered_between_the_events_where_it_came() -> None:
             assert events.receive_batch_nowait() == []
 
     connected(test)
+
+
+def test_an_answer_that_nobody_looks_into_is_passed_on_as_it_is() -> None:
+    async def test(client: PiClient, pi: Any) -> None:
+        lines: list[bytes] = []
+        records: list[Record] = []
+        with client.listen() as events:
+
+            def take(line: bytes) -> None:
+                lines.append(line)
+                assert len(events.receive_batch_nowait()) == 1  # what came before it is there
+
+            for command in ({"id": 'mi"ne', "type": "a"}, {"id": None, "type": "b"}, {"type": "c"}):
+                client.forward(command, records.append, deliver_line=take)
+            client.forward({"id": 4, "type": "fork"}, records.append, deliver_line=take)  # it moves: we look ourselves
+            await blocked()
+            ids = [record["id"] for record in pi.sent]
+            for number, id_ in enumerate(ids):
+                written = b'{"id":"%b","type":"response","command":"x","success":true,"data":[%d, 1e2]}'
+                event = b'{"type":"odd"}' if number < 3 else b" "
+                pi.says(event, written % (id_.encode(), number))
+            await blocked()
+        rest = b',"type":"response","command":"x","success":true,"data":'
+        assert lines == [
+            b'{"id":"mi\\"ne"' + rest + b"[0, 1e2]}",
+            b'{"id":null' + rest + b"[1, 1e2]}",
+            b"{" + rest[1:] + b"[2, 1e2]}",
+        ]
+        assert [record["id"] for record in records] == [4]
+        assert "1 pending" in repr(client)  # where it is now
+
+    connected(test, over=["memory"])
+
+
+def test_an_answer_that_is_written_in_another_way_is_found_out_when_it_is_decoded() -> None:
+    async def test(client: PiClient, pi: Any) -> None:
+        lines: list[bytes] = []
+        records: list[Record] = []
+        client.forward({"id": 1, "type": "a"}, records.append, deliver_line=lines.append)
+        given_up = client.forward({"id": 2, "type": "b"}, records.append, deliver_line=lines.append)
+        client.forward({"id": 3, "type": "c"}, records.append, deliver_line=lines.append)
+        await blocked()
+        first, second, _ = (record["id"] for record in pi.sent)
+        given_up.give_up()
+        pi.says(b'{"id":"%b","type":"response","success":true}' % second.encode())
+        pi.says(b'{"type":"response","success":true,"id":"%b"}' % first.encode())
+        await blocked()
+        client.detach(gone)
+        assert lines == []
+        assert [(record["id"], record["success"]) for record in records] == [(1, True), (3, False)]
+        assert "0 pending" in repr(client)
+
+    connected(test, over=["memory"])
 
 
 def test_a_pi_that_goes_is_a_failure_and_then_there_is_none() -> None:

@@ -6,12 +6,13 @@ import json
 import logging
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from pi_trio import EndpointConfig, Scope
+from pi_trio import ConnectFailed, ConnectionLost, EndpointConfig, Scope, open_client
 from pi_trio.endpoint import Endpoints
 from tests.client.memory import STATE
 from tests.endpoint.world import World, served
@@ -389,5 +390,30 @@ def test_no_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixture) -> None:
         shown.extend([repr(world.endpoints), repr(world.endpoint), repr(world.endpoints.config), *caplog.messages])
         assert shown
         assert not [text for text in shown for secret in secrets if secret in text]
+
+    served(test)
+
+
+def test_a_client_shows_no_ticket_and_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def answer(world: World) -> None:
+        await world.asked(1)
+        world.pi.answers("get_state", STATE)
+
+    async def test(world: World) -> None:
+        place, ticket = f"127.0.0.1:{world.port}", world.endpoints.issue_ticket(Scope.OBSERVE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer, world)
+            async with open_client(f"ws://user:pass@{place}/?ticket={ticket}") as client:
+                for peer in tuple(world.endpoint._peers):
+                    peer._scope.cancel()  # to connect again takes another ticket
+                with pytest.raises(ConnectFailed, match="HTTP 401") as refused:
+                    while True:
+                        with suppress(ConnectionLost):
+                            await client.get_state()
+        shown = [repr(client), str(refused.value), refused.value.url, *caplog.messages]
+        assert refused.value.url == f"ws://{place}/"
+        assert not [text for text in shown for secret in (ticket, "pass@") if secret in text]
 
     served(test)

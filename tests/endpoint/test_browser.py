@@ -1,15 +1,11 @@
 """A web page in a real browser: let in with a ticket, and kept out when it comes from elsewhere.
 
-Without a browser on the machine these are skipped; ``nox -s browser`` wants one. The same handshake, and the same
-refusals, are in ``test_attacks.py`` without one.
+The same handshake, and the same refusals, are in ``test_attacks.py`` without a browser.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,20 +13,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
-import pytest
 import trio
 
 from pi_trio import EndpointConfig, Scope
 from pi_trio.process import Ports
 from tests.client.memory import STATE
+from tests.endpoint.chromium import Chromium
 from tests.endpoint.world import open_world
 from tests.support import run
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = pytest.mark.skipif(
-    BROWSER is None and "PI_TRIO_BROWSER" not in os.environ, reason="there is no Chromium here"
-)
 
 PAGE = """<!doctype html><script>
 const told = (what) => fetch("/told?" + new URLSearchParams({what}));
@@ -77,29 +67,7 @@ async def open_site(page: str, port: int = 0) -> AsyncIterator[Site]:
         nursery.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def browsing(url: str, profile: Path) -> AsyncIterator[None]:
-    """A browser that has this page open."""
-    assert BROWSER is not None, "there is no Chromium here"
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            lambda task_status: trio.run_process(
-                # A debugging port keeps it from ending when the page has loaded.
-                [*command, f"--user-data-dir={profile}", "--remote-debugging-port=0", url],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-                task_status=task_status,
-            )
-        )
-        try:
-            yield
-        finally:
-            process.kill()
-
-
-def test_a_page_with_a_ticket_is_let_in_and_one_from_elsewhere_is_not(tmp_path: Path) -> None:
+def test_a_page_with_a_ticket_is_let_in_and_one_from_elsewhere_is_not(chromium: Chromium, tmp_path: Path) -> None:
     async def main() -> None:
         probe = Ports().listen(0)
         site_port = probe.port
@@ -109,7 +77,7 @@ def test_a_page_with_a_ticket_is_let_in_and_one_from_elsewhere_is_not(tmp_path: 
             ticket = world.endpoints.issue_ticket(Scope.OBSERVE)
             page = PAGE % json.dumps(f"{world.endpoint.url}/?ticket={ticket}")
             async with open_site(page, site_port) as site:
-                async with browsing(f"{origin}/", tmp_path / "one"):
+                async with chromium.browsing(f"{origin}/", tmp_path / "one"):
                     await world.asked(1)
                     world.pi.answers("get_state", STATE)
                     first = await site.told.receive()
@@ -119,8 +87,12 @@ def test_a_page_with_a_ticket_is_let_in_and_one_from_elsewhere_is_not(tmp_path: 
             ticket = world.endpoints.issue_ticket(Scope.OBSERVE)
             page = PAGE % json.dumps(f"{world.endpoint.url}/?ticket={ticket}")
             async with open_site(page) as site:
-                async with browsing(f"http://127.0.0.1:{site.port}/", tmp_path / "other"):
+                async with chromium.browsing(f"http://127.0.0.1:{site.port}/", tmp_path / "other"):
                     assert await site.told.receive() == "closed 1006"
-            assert world.endpoint.statistics().admitted == 1
+            statistics = world.endpoint.statistics()
+            assert (statistics.admitted, statistics.refused) == (1, 1)
+            # It was for its origin: the ticket would have been good, and still is.
+            async with world.connect(scope=None, resource=f"/?ticket={ticket}"):
+                pass
 
     run(main)

@@ -198,6 +198,33 @@ def test_requests_wait_for_the_next_process_and_keep_their_order() -> None:
     served(test)
 
 
+def test_whoever_follows_a_run_is_told_of_its_end_when_pi_goes() -> None:
+    async def test(world: World) -> None:
+        async with world.connect() as peer, world.connect(scope=Scope.OBSERVE) as watching:
+            world.client.detach(gone)  # with no run going on
+            world.client.attach(world.pi)
+            world.client.open()
+            await peer.send({"id": 1, "type": "prompt", "message": "hi"})
+            await world.asked(1)
+            world.pi.answers("prompt", {"disposition": "started"})  # and went before it began
+            assert (await peer.receive())["id"] == 1
+            world.client.detach(gone)
+            told = {"type": "agent_settled", "aborted": True, "error": str(gone())}
+            assert await peer.receive() == told
+            assert await watching.receive() == told
+            world.client.attach(world.pi)
+            world.client.open()
+            world.pi.says({"type": "agent_start"}, {"type": "agent_settled"}, {"type": "agent_start"})
+            assert [(await watching.receive())["type"] for _ in range(3)][-1] == "agent_start"
+            world.client.detach(gone)
+            assert await watching.receive() == told
+            world.client.detach(gone)
+            world.stop()
+            assert await watching.closed() == (CloseCode.GOING_AWAY, "pi-1 was stopped")
+
+    served(test)
+
+
 def test_nobody_is_let_in_before_pi_is_ready() -> None:
     async def main() -> None:
         async with open_world(ready=False) as world:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from ...client import PiClient, Reply
+from ...client import PiClient, Reconnected, Reply
 from ...protocol import (
     Event,
     ImageContent,
@@ -46,7 +46,8 @@ class Exchange:
         try:
             async with self._client.run(message, images=images) as run:
                 async for event in run:
-                    self._take(event)
+                    if not isinstance(event, Reconnected):
+                        self._take(event)
                 self.reply = await run.result(check=False)
         except Exception as error:  # told to whoever waits for it
             self.error = error

@@ -47,19 +47,15 @@ MUTANTS = (
         _HERE,
         "run-outlives-its-process",
         "a run does not end with its Pi, and waits for the next one's events",
-        ("        for subscription in tuple(self._run_subscriptions):\n            subscription.end(why)\n", ""),
+        ("            self._run._fail(why)\n        self.drain()", "            pass\n        self.drain()"),
     ),
     _of(
         _HERE,
         "events-before-a-response-lost",
         "events that come in one piece with a response behind them are dropped",
         (
-            (
-                "                    if events:  # what came before it is there when its caller goes on\n"
-                "                        self._events.publish(events)\n"
-                "                        events = []\n"
-            ),
-            "                    events = []\n",
+            "                    events = self._published(events)\n                    self._resolve(record)\n",
+            "                    events = []\n                    self._resolve(record)\n",
         ),
     ),
     _of(
@@ -67,8 +63,8 @@ MUTANTS = (
         "events-before-a-response-twice",
         "events that come in one piece with a response behind them are published twice",
         (
-            "                        self._events.publish(events)\n                        events = []\n",
-            "                        self._events.publish(events)\n",
+            "                    events = self._published(events)\n                    self._resolve(record)\n",
+            "                    self._published(events)\n                    self._resolve(record)\n",
         ),
     ),
     _of(

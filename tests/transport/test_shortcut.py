@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
-from pi_trio.endpoint.shortcut import Shortcut
+from pi_trio.transport import Shortcut
 
 MOST = 2000
 
@@ -21,17 +22,19 @@ class Frame:
     first: int
     payload: bytes
     mask: bytes = b"\x01\x02\x03\x04"
-    masked: bool = True
+    wrong: bool = False
+    """Masked where it must not be, or the other way round."""
 
-    def encode(self) -> bytes:
-        length, flag = len(self.payload), 0x80 if self.masked else 0
+    def encode(self, *, masked: bool = True) -> bytes:
+        masked = masked is not self.wrong
+        length, flag = len(self.payload), 0x80 if masked else 0
         if length < 126:
             head = struct.pack("!BB", self.first, flag | length)
         elif length < 65536:
             head = struct.pack("!BBH", self.first, flag | 126, length)
         else:
             head = struct.pack("!BBQ", self.first, flag | 127, length)
-        if not self.masked:
+        if not masked:
             return head + self.payload
         return head + self.mask + bytes(byte ^ self.mask[at % 4] for at, byte in enumerate(self.payload))
 
@@ -48,7 +51,7 @@ endings: st.SearchStrategy[list[Frame]] = st.one_of(
     st.just([]),
     st.builds(lambda data: [Frame(0x81, data)], st.binary(max_size=10)),  # perhaps not UTF-8
     st.builds(
-        lambda first, data, masked: [Frame(first, data, masked=masked)],
+        lambda first, data, wrong: [Frame(first, data, wrong=wrong)],
         st.integers(0, 255),
         st.binary(max_size=200),
         st.booleans(),
@@ -57,15 +60,16 @@ endings: st.SearchStrategy[list[Frame]] = st.one_of(
 )
 
 
-class Server:
-    """wsproto alone: what is right."""
+class Side:
+    """wsproto alone, at one end: what is right."""
 
-    def __init__(self) -> None:
-        self.connection = WSConnection(ConnectionType.SERVER)
-        client = WSConnection(ConnectionType.CLIENT)
-        self.connection.receive_data(client.send(Request(host="h", target="/")))
-        list(self.connection.events())
-        self.connection.send(AcceptConnection())
+    def __init__(self, *, is_server: bool) -> None:
+        server, client = WSConnection(ConnectionType.SERVER), WSConnection(ConnectionType.CLIENT)
+        server.receive_data(client.send(Request(host="h", target="/")))
+        list(server.events())
+        client.receive_data(server.send(AcceptConnection()))
+        list(client.events())
+        self.connection = server if is_server else client
         self.messages: list[str] = []
         self.end: object = None
         self._parts: list[str] = []
@@ -92,12 +96,27 @@ class Server:
             self.end = event.code
 
 
+def taker(messages: list[str]) -> Callable[[bytes], bool]:
+    """Takes what is UTF-8."""
+
+    def take(text: bytes) -> bool:
+        try:
+            messages.append(text.decode())
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    return take
+
+
+@settings(deadline=None)
 @given(
     st.lists(frames, max_size=8),
     endings,
     st.lists(frames, max_size=2),
     st.integers(0, 3),
     st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 5)), min_size=1, max_size=30),
+    st.booleans(),
 )
 def test_together_they_understand_what_wsproto_does(
     beginning: list[list[Frame]],
@@ -105,16 +124,17 @@ def test_together_they_understand_what_wsproto_does(
     rest: list[list[Frame]],
     opened_at: int,
     steps: list[tuple[int, int]],
+    masked: bool,
 ) -> None:
-    stream = b"".join(frame.encode() for group in [*beginning, ending, *rest] for frame in group)
-    alone = Server()
+    stream = b"".join(frame.encode(masked=masked) for group in [*beginning, ending, *rest] for frame in group)
+    alone = Side(is_server=masked)
     alone.receive(stream)
 
-    beside, shortcut = Server(), Shortcut(MOST)
+    beside, shortcut = Side(is_server=masked), Shortcut(MOST, masked=masked)
     untaken = at = number = 0
     while at < len(stream):
         if number == opened_at:
-            shortcut.on_text = beside.messages.append
+            shortcut.on_text = taker(beside.messages)
         size, taken = steps[number % len(steps)]
         passed_on = shortcut.feed(stream[at : at + size])
         if passed_on:
@@ -129,9 +149,9 @@ def test_together_they_understand_what_wsproto_does(
 
 
 def test_a_short_text_is_not_passed_on() -> None:
-    shortcut = Shortcut(MOST)
+    shortcut = Shortcut(MOST, masked=True)
     got: list[str] = []
-    shortcut.on_text = got.append
+    shortcut.on_text = taker(got)
     frame = Frame(0x81, '{"type":"get_state","ü":1}'.encode()).encode()
     for byte in frame:
         assert shortcut.feed(bytes([byte])) == b""
@@ -140,9 +160,9 @@ def test_a_short_text_is_not_passed_on() -> None:
 
 
 def test_what_is_passed_on_keeps_those_behind_it_waiting() -> None:
-    shortcut = Shortcut(MOST)
+    shortcut = Shortcut(MOST, masked=True)
     got: list[str] = []
-    shortcut.on_text = got.append
+    shortcut.on_text = taker(got)
     long, short = Frame(0x81, b"x" * (MOST + 1)).encode(), Frame(0x81, b"y").encode()
     assert shortcut.feed(long + short) == long + short
     shortcut.taken()
@@ -151,3 +171,17 @@ def test_what_is_passed_on_keeps_those_behind_it_waiting() -> None:
     shortcut.taken()
     assert shortcut.feed(short) == b""
     assert got == ["y"]
+
+
+def test_a_servers_texts_are_taken_as_they_are_until_it_is_shut() -> None:
+    shortcut = Shortcut(MOST, masked=False)
+    got: list[str] = []
+    frame = Frame(0x81, b"y" * 300).encode(masked=False)
+    assert shortcut.feed(frame) == frame
+    shortcut.taken()
+    shortcut.on_text = taker(got)
+    assert shortcut.feed(frame + frame[:5]) == b""
+    assert shortcut.feed(frame[5:]) == b""
+    assert got == ["y" * 300] * 2
+    shortcut.shut()
+    assert shortcut.feed(frame) == frame
