@@ -167,7 +167,8 @@ class SessionTranslation(Translation):
 
     def _tell(self, command: Record, row: SessionRow) -> Step:
         self._session_id = row.session_id or self.key
-        model = None if row.model is None else {"id": row.model, "provider": row.model_provider or ""}
+        provider, name = row.answers
+        model = None if name is None else {"id": name, "provider": provider or ""}
         busy = self._run is not None or row.busy
         state = _state(self._session_id, busy=busy, thinking=row.thinking_level, model=model)
         if row.label is not None:

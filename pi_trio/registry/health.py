@@ -107,7 +107,7 @@ class Pulse:
                 if report.health is not Health.UNHEALTHY:
                     unhealthy_since = None
                     if report.latency is not None and name not in self._registry.instances:
-                        self._registry.enter_found(found)
+                        self._registry.enter_found(member.found or found)
                         self._publish(name, self._states[name], report.latency)
                 elif unhealthy_since is None:
                     unhealthy_since = now

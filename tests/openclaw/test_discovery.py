@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -9,12 +11,13 @@ from pi_trio.abc import Mode
 from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
 from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.protocol import Record
 from pi_trio.registry import Criteria, OpenClawDiscovery, Registry
 from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
-from .standin import Standin, open_standin
+from .standin import Peer, Standin, open_standin
 from .test_conformance import laboratory
 
 PI = {
@@ -244,3 +247,44 @@ def test_what_makes_no_sense_is_refused_at_once(arguments: dict[str, object], me
 
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(GatewayOptions(token="secret"))
+
+
+def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_model() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            key = await lab.create()
+            row = standin.sessions[key].row
+            async with lab.registry(period=0.02) as registry:
+                await registry.wait_for(lambda table: f"there/{key}" in table)
+                async with registry.acquire(Criteria(model="scripted-1")) as lease:
+                    row.update(modelProvider="openclaw", model="gateway-injected")
+                    times = registry.snapshot().discoveries["there"].completed
+                    await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].completed > times + 1)
+                    assert registry.get(f"there/{key}").model == "scripted-1"
+                    row.update(modelProvider="another", model="better")
+                    await registry.wait_for(lambda table: table[f"there/{key}"].model == "better")
+                    assert lease.lost is None
+                assert registry.select(Criteria(provider="another", model="better")).entry.instance_id == f"there/{key}"
+
+    run(main)
+
+
+def test_pages_that_do_not_add_up_are_turned_again() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            keys = [await lab.create() for _ in range(5)]
+            plain, moved = standin._sessions_list, False
+
+            async def moving(peer: Peer, params: Record) -> Any:
+                nonlocal moved
+                page = await plain(peer, params)
+                if params.get("offset") is None and not moved:
+                    moved = True  # behind the first page, one of it goes: the others move up
+                    del standin.sessions[keys[-1]]
+                return page
+
+            standin._sessions_list = moving  # type: ignore[method-assign]
+            found = await lab.found(filters={"limit": 2})
+            assert set(found) == {f"there/{key}" for key in keys[:-1]}
+
+    run(main)
