@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 
@@ -11,13 +9,12 @@ from pi_trio.abc import Mode
 from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
 from pi_trio.openclaw import GatewayOptions, open_gateway
-from pi_trio.protocol import Record
 from pi_trio.registry import Criteria, OpenClawDiscovery, Registry
 from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
-from .standin import Peer, Standin, open_standin
+from .standin import Standin, open_standin
 from .test_conformance import laboratory
 
 PI = {
@@ -273,17 +270,11 @@ def test_pages_that_do_not_add_up_are_turned_again() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
             keys = [await lab.create() for _ in range(5)]
-            plain, moved = standin._sessions_list, False
 
-            async def moving(peer: Peer, params: Record) -> Any:
-                nonlocal moved
-                page = await plain(peer, params)
-                if params.get("offset") is None and not moved:
-                    moved = True  # behind the first page, one of it goes: the others move up
-                    del standin.sessions[keys[-1]]
-                return page
+            def lose_one() -> None:  # of the first page: those behind it move up, and one of them is passed over
+                standin.sessions.pop(keys[-1], None)
 
-            standin._sessions_list = moving  # type: ignore[method-assign]
+            standin.after_page = lose_one
             found = await lab.found(filters={"limit": 2})
             assert set(found) == {f"there/{key}" for key in keys[:-1]}
 

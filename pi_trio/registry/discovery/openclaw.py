@@ -193,23 +193,22 @@ class OpenClawDiscovery(Discovery):
         """All sessions. What goes while pages are turned moves the others, and one of them may not be seen."""
         rows: dict[str, SessionRow] = {}
         for _ in range(_ATTEMPTS):
-            rows, total = await self._pages(gateway)
-            if len(rows) >= total:
+            rows, adds_up = await self._pages(gateway)
+            if adds_up:
                 break
         archived = self._filters.get("archived", False)
         return [row for row in rows.values() if bool(row.archived) == archived]
 
-    async def _pages(self, gateway: Gateway) -> tuple[dict[str, SessionRow], int]:
-        """The sessions by their keys, and how many there are."""
+    async def _pages(self, gateway: Gateway) -> tuple[dict[str, SessionRow], bool]:
+        """The sessions by their keys, and whether they are as many as each page said."""
         params = {"limit": _PAGE, **self._filters_for(gateway)}
-        page = await gateway.ask("sessions.list", params, SessionsPage)
-        rows = {row.key: row for row in page.sessions}
+        pages = [await gateway.ask("sessions.list", params, SessionsPage)]
         offset = 0
-        while page.has_more and page.next_offset is not None and page.next_offset > offset:
-            offset = page.next_offset
-            page = await gateway.ask("sessions.list", {**params, "offset": offset}, SessionsPage)
-            rows.update((row.key, row) for row in page.sessions)
-        return rows, page.total_count or 0
+        while pages[-1].has_more and (following := pages[-1].next_offset or 0) > offset:
+            offset = following
+            pages.append(await gateway.ask("sessions.list", {**params, "offset": offset}, SessionsPage))
+        rows = {row.key: row for page in pages for row in page.sessions}
+        return rows, all(page.total_count in (None, len(rows)) for page in pages)
 
     def _filters_for(self, gateway: Gateway) -> Record:
         later = _LATER in gateway.hello.features.methods
