@@ -8,7 +8,8 @@ import trio
 from pi_trio.abc import Mode
 from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
-from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.openclaw import GatewayOptions, SessionTranslation, open_gateway
+from pi_trio.openclaw.translation import Step
 from pi_trio.registry import Criteria, OpenClawDiscovery, Registry
 from tests.support import run
 
@@ -277,5 +278,29 @@ def test_pages_that_do_not_add_up_are_turned_again() -> None:
             standin.after_page = lose_one
             found = await lab.found(filters={"limit": 2})
             assert set(found) == {f"there/{key}" for key in keys[:-1]}
+
+    run(main)
+
+
+def test_what_cannot_be_translated_ends_one_link_and_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(translation: SessionTranslation, response: object) -> Step:
+        if translation.key == keys[0]:
+            raise RuntimeError("of our own making")
+        return plain(translation, response)  # type: ignore[arg-type]
+
+    keys: list[str] = []
+    plain = SessionTranslation.response
+
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            keys.extend([await lab.create(), await lab.create()])
+            async with lab.registry() as registry:
+                await registry.wait_for(lambda table: len(table) == 2)
+                monkeypatch.setattr(SessionTranslation, "response", stumble)
+                async with registry.open_client(f"there/{keys[1]}") as client:
+                    with pytest.raises(ConnectFailed, match="could not be translated"):
+                        async with registry.open_client(f"there/{keys[0]}"):
+                            pass
+                    assert (await client.send("Count to three")).text == "one two three"
 
     run(main)
