@@ -159,6 +159,7 @@ async def the_gateway_filters_and_so_do_we(lab: Lab) -> None:
         assert await lab.found(filters={"search": "neither of them"}) == {}
         # One that only the later gateways take, and what it means where it is not.
         assert set(await lab.found(filters={"label": "that one", "archived": False})) == {f"there/{two}"}
+        assert await lab.found(filters={"label": "that one", "activeOnly": True}) == {}
         assert await lab.found(filters={"label": "that one"}, kinds={"group"}) == {}
         assert set(await lab.found(kinds={"direct"}, accept=lambda row: row.key == two)) == {f"there/{two}"}
     finally:

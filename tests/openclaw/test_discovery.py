@@ -15,6 +15,7 @@ from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
+from .scenario import COUNT, SLOWLY
 from .standin import Standin, open_standin
 from .test_conformance import laboratory
 
@@ -94,6 +95,19 @@ def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
     run(lambda: main("2026.5.22", set()))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_those_that_are_at_work(version: str) -> None:
+    async def main() -> None:
+        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+            await lab.create()
+            async with lab.client() as client, client.run(SLOWLY) as run:
+                await anext(run.text())
+                (found,) = await lab.found(filters={"activeOnly": True})
+                assert found == "there/agent:main:check-2"
+
+    run(main)
+
+
 def test_changes_in_a_burst_are_looked_at_once() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
@@ -131,7 +145,7 @@ def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
                 await registry.wait_for(lambda table: f"there/{key}" in table)
                 async with registry.acquire() as lease, lease.open_client() as client:
                     for _ in range(3):
-                        await client.send("Count to three")
+                        await client.send(COUNT)
                     assert lease.lost is None
                 assert registry.statistics().registered == 1
 
@@ -151,7 +165,7 @@ def test_many_clients_share_one_connection() -> None:
 
                 async def prompt(key: str) -> None:
                     async with registry.open_client(f"there/{key}") as client:
-                        replies.append((await client.send("Count to three")).text)
+                        replies.append((await client.send(COUNT)).text)
 
                 async with trio.open_nursery() as nursery:
                     for key in keys:
@@ -301,6 +315,6 @@ def test_what_cannot_be_translated_ends_one_link_and_not_the_others(monkeypatch:
                     with pytest.raises(ConnectFailed, match="could not be translated"):
                         async with registry.open_client(f"there/{keys[0]}"):
                             pass
-                    assert (await client.send("Count to three")).text == "one two three"
+                    assert (await client.send(COUNT)).text == "one two three"
 
     run(main)

@@ -196,8 +196,14 @@ class OpenClawDiscovery(Discovery):
             rows, adds_up = await self._pages(gateway)
             if adds_up:
                 break
-        archived = self._filters.get("archived", False)
-        return [row for row in rows.values() if bool(row.archived) == archived]
+        self._models = {key: self._models[key] for key in rows if key in self._models}
+        return [row for row in rows.values() if self._passes(row)]
+
+    def _passes(self, row: SessionRow) -> bool:
+        """What the later filters mean, for the gateways that do not know them."""
+        if bool(row.archived) != self._filters.get("archived", False):
+            return False
+        return row.busy or not self._filters.get("activeOnly", False)
 
     async def _pages(self, gateway: Gateway) -> tuple[dict[str, SessionRow], bool]:
         """The sessions by their keys, and whether they are as many as each page said."""
