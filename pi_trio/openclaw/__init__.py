@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .catalog_translation import CatalogTranslation
 from .gateway import Gateway, open_gateway
 from .options import READ, WRITE, GatewayOptions
 from .rows import CatalogRow, CatalogsPage, SessionRow, SessionsPage
 from .session import open_session, session_client
-from .translation import CatalogTranslation, SessionTranslation, Translation
+from .session_translation import SessionTranslation
+from .translation import Translation
 
 __all__ = [
     "READ",

@@ -209,15 +209,23 @@ async def open_gateway(url: str, options: GatewayOptions) -> AsyncIterator[Gatew
         ValueError: that is no such URL, or it would send the token to another machine in the clear.
     """
     deadline = trio.current_time() + options.connect_timeout
+    opened = False
+    starting: _StillStarting | None = None
     while True:
         try:
             async with _connected(url, options, deadline) as gateway:
+                opened = True
                 yield gateway
                 return
-        except _StillStarting as starting:
-            if trio.current_time() + starting.seconds >= deadline:
-                raise refused(url, starting.fault) from None
-            await trio.sleep(starting.seconds)
+        except _StillStarting as error:
+            starting = error
+        except ConnectFailed as error:
+            if opened or starting is None or error.final:
+                raise
+            raise refused(url, starting.fault) from error  # it said so, before the time was up
+        if trio.current_time() + starting.seconds >= deadline:
+            raise refused(url, starting.fault)
+        await trio.sleep(starting.seconds)
 
 
 class _StillStarting(Exception):

@@ -28,10 +28,15 @@ def messages_of(payload: Any) -> list[Record]:
 
 def _is_rest_of(row: Record, before: Record) -> bool:
     """A gateway shows the text and the tool calls of one message as two rows, with one id."""
-    ids = [each.get("__openclaw", {}).get("id") for each in (row, before)]
-    if ids[0] is None or ids[0] != ids[1] or row.get("role") != before.get("role"):
+    id_ = _id_of(row)
+    if id_ is None or id_ != _id_of(before) or row.get("role") != before.get("role"):
         return False
     return isinstance(row.get("content"), list) and isinstance(before.get("content"), list)
+
+
+def _id_of(row: Record) -> Any:
+    marks = row.get("__openclaw")
+    return marks.get("id") if isinstance(marks, dict) else None
 
 
 def _is_told_twice(row: Record, before: Record) -> bool:
@@ -53,8 +58,8 @@ def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = Non
     """An assistant message, with what it lacks: one that somebody put into the conversation has no model."""
     made: Record = {"provider": "", "model": "", "usage": {}, "stopReason": stop_reason, "content": [], **row}
     made["role"] = "assistant"
-    if isinstance(made["content"], str):
-        made["content"] = [{"type": "text", "text": made["content"]}]
+    if not isinstance(made["content"], list):
+        made["content"] = [{"type": "text", "text": str(made["content"])}]
     return made if error is None else {**made, "errorMessage": error}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,9 +14,12 @@ from ..errors import ConnectionLost
 from ..protocol import MalformedRecord, Record, decode_line
 from .frames import GatewayEvent, GatewayResponse
 from .gateway import Gateway, Listener
-from .translation import SessionTranslation, Step, Translation
+from .session_translation import SessionTranslation
+from .translation import Step, Translation
 
 __all__ = ["SessionLink"]
+
+_log = logging.getLogger("pi_trio.openclaw")
 
 # Steps of a streamed answer, mostly, for a reader that does not come. It gets what it can have, and then the end.
 _MAX_INBOX = 50_000
@@ -23,8 +27,9 @@ _MAX_INBOX = 50_000
 # Seconds until the same is asked again: little for whoever waits, and enough that the gateway has other things to do.
 _AGAIN = 0.1
 
-# RFC 6455: the connection is fine, its user is not.
+# RFC 6455: the connection is fine, its user is not; and the other way round.
 _POLICY_VIOLATION = 1008
+_PROTOCOL_ERROR = 1002
 
 
 class SessionLink(Link, Listener):
@@ -90,11 +95,14 @@ class SessionLink(Link, Listener):
 
     def take(self, frame: GatewayResponse | GatewayEvent) -> None:
         """Translate one frame of the gateway for the client."""
-        with suppress(ConnectionLost):  # whoever serves the gateway finds that, and ends this
-            if isinstance(frame, GatewayResponse):
-                self._do(self._translation.response(frame))
-            else:
-                self._do(self._translation.event(frame))
+        translate = self._translation.response if isinstance(frame, GatewayResponse) else self._translation.event
+        try:
+            self._do(translate(frame))  # type: ignore[arg-type]  # each gets its own kind
+        except ConnectionLost:
+            pass  # whoever serves the gateway finds that, and ends this
+        except Exception:  # the other links on this connection have nothing to do with it
+            _log.exception("%r: what the gateway said could not be translated", self)
+            self.end(Closing(_PROTOCOL_ERROR, "what the gateway said could not be translated"))
 
     def end(self, closing: Closing) -> None:
         """No more will come. Idempotent: the first reason is the one that is told."""

@@ -9,6 +9,10 @@ from ..protocol import Wire
 __all__ = ["AgentRuntime", "CatalogRow", "CatalogsPage", "Described", "SessionRow", "SessionsPage"]
 
 
+# What a gateway calls itself where a model is to be named.
+_OWN_MODEL = "gateway-injected"
+
+
 @attrs.frozen
 class AgentRuntime(Wire):
     """What runs a session's agent."""
@@ -42,6 +46,14 @@ class SessionRow(Wire):
     total_tokens: int | None = None
     thinking_level: str | None = None
     archived: bool | None = None
+
+    @property
+    def answers(self) -> tuple[str | None, str | None]:
+        """The provider and the model that answer; of neither when the gateway itself said the last word.
+
+        A 2026.5 gateway tells the model of the last message, and writes a few itself, such as what an abort left.
+        """
+        return (None, None) if self.model == _OWN_MODEL else (self.model_provider, self.model)
 
     @property
     def busy(self) -> bool:

@@ -13,7 +13,8 @@ from ..lifecycle import ReconnectPolicy
 from .gateway import Gateway, open_gateway
 from .link import SessionLink
 from .options import GatewayOptions
-from .translation import SessionTranslation, Translation
+from .session_translation import SessionTranslation
+from .translation import Translation
 
 __all__ = ["open_session", "session_client"]
 

@@ -6,30 +6,16 @@ Behind it a client need not know that there is no Pi of its own at the other end
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 import attrs
 
 from ..errors import Unsupported
-from ..protocol import Record, ShapeError, structure
+from ..protocol import Record
 from .frames import GatewayEvent, GatewayResponse, encode_request
-from .history import count, last_text, messages_of, of_run
-from .rows import CatalogRow, CatalogsPage, Described, SessionRow, SessionsPage
-from .run import GatewayRun
 
-__all__ = ["CatalogTranslation", "SessionTranslation", "Step", "Translation"]
-
-# The most that every version gives at once.
-_HISTORY = 1000
-
-# Sessions whose key contains that of ours; the one that was in use last comes first.
-_LISTED = 20
-
-# How long one question for the end of a run waits; it is asked again then. A timer of Node.js has 31 bits of milliseconds.
-_WAIT_MS = 600_000
+__all__ = ["Answer", "Step", "Translation", "failure", "refusal", "state_of", "success"]
 
 
 @attrs.frozen
@@ -47,7 +33,8 @@ class Step:
         return Step(self.requests + other.requests, self.records + other.records, self.later + other.later)
 
 
-_Answer: TypeAlias = Callable[[GatewayResponse], Step]
+Answer: TypeAlias = Callable[[GatewayResponse], Step]
+"""What follows from the answer to a request."""
 
 
 class Translation(ABC):
@@ -60,7 +47,7 @@ class Translation(ABC):
         self.prefix = prefix
         self.where = where
         self._asked = 0
-        self._pending: dict[str, _Answer] = {}
+        self._pending: dict[str, Answer] = {}
 
     def command(self, command: Record) -> Step:
         """Translate one command of a client.
@@ -89,30 +76,33 @@ class Translation(ABC):
     def _commands(self) -> dict[str, Callable[[Record], Step]]:
         """What is supported."""
 
-    def _ask(self, method: str, params: Record, answer: _Answer) -> Step:
+    def _ask(self, method: str, params: Record, answer: Answer) -> Step:
         self._asked += 1
         id_ = f"{self.prefix}{self._asked}"
         self._pending[id_] = answer
         return Step((encode_request(id_, method, params),))
 
 
-def _success(command: Record, data: Any = None) -> Step:
+def success(command: Record, data: Any = None) -> Step:
+    """Pi's answer to a command that was carried out."""
     response: Record = {"type": "response", "command": command["type"], "success": True}
     if "id" in command:
         response["id"] = command["id"]
     return Step(records=(response if data is None else {**response, "data": data},))
 
 
-def _failure(command: Record, error: str) -> Step:
-    return Step(records=({**_success(command).records[0], "success": False, "error": error},))
+def failure(command: Record, error: str) -> Step:
+    """Pi's answer to a command that was not."""
+    return Step(records=({**success(command).records[0], "success": False, "error": error},))
 
 
-def _refusal(command: Record, response: GatewayResponse) -> Step:
+def refusal(command: Record, response: GatewayResponse) -> Step:
+    """The same, because the gateway refused."""
     fault = response.error
-    return _failure(command, "the gateway does not say why" if fault is None else f"{fault.message} ({fault.word})")
+    return failure(command, "the gateway does not say why" if fault is None else f"{fault.message} ({fault.word})")
 
 
-def _state(session_id: str, *, busy: bool, thinking: str | None = None, model: Record | None = None) -> Record:
+def state_of(session_id: str, *, busy: bool, thinking: str | None = None, model: Record | None = None) -> Record:
     """What Pi would say of itself. A gateway has no modes of a queue, and does not count messages."""
     return {
         "sessionId": session_id,
@@ -126,193 +116,3 @@ def _state(session_id: str, *, busy: bool, thinking: str | None = None, model: R
         "pendingMessageCount": 0,
         **({} if model is None else {"model": model}),
     }
-
-
-class SessionTranslation(Translation):
-    """For a session that the gateway runs: prompt, stream, abort, and how it is."""
-
-    def __init__(self, key: str, prefix: str, *, make_id: Callable[[], str] = lambda: uuid4().hex) -> None:
-        super().__init__(prefix, f"the gateway's session {key!r}")
-        self.key = key
-        self._make_id = make_id
-        self._run: GatewayRun | None = None
-        self._told_to_abort: list[Record] = []
-        self._session_id = key  # until it is known
-        self._supported: dict[str, Callable[[Record], Step]] = {
-            "prompt": self._prompt,
-            "abort": self._abort,
-            "clear_queue": lambda command: _success(command, {"steering": [], "followUp": []}),
-            "get_state": self._get_state,
-            "get_messages": partial(self._from_history, lambda said: {"messages": said}),
-            "get_last_assistant_text": partial(self._from_history, lambda said: {"text": last_text(said)}),
-            "get_session_stats": partial(self._from_history, lambda said: count(said, self._session_id)),
-        }
-
-    def _commands(self) -> dict[str, Callable[[Record], Step]]:
-        return self._supported
-
-    # --- how it is -----------------------------------------------------------------------------------
-
-    def _get_state(self, command: Record) -> Step:
-        def described(response: GatewayResponse) -> Step:
-            if not response.ok:
-                return _refusal(command, response)
-            try:
-                row = structure(response.payload, Described).session
-            except ShapeError as error:
-                return _failure(command, f"the gateway described the session in another way: {error}")
-            return _failure(command, f"there is no session {self.key!r}") if row is None else self._tell(command, row)
-
-        return self._ask("sessions.describe", {"key": self.key}, described)
-
-    def _tell(self, command: Record, row: SessionRow) -> Step:
-        self._session_id = row.session_id or self.key
-        model = None if row.model is None else {"id": row.model, "provider": row.model_provider or ""}
-        busy = self._run is not None or row.busy
-        state = _state(self._session_id, busy=busy, thinking=row.thinking_level, model=model)
-        if row.label is not None:
-            state["sessionName"] = row.label
-        return _success(command, state)
-
-    def _from_history(self, make: Callable[[list[Record]], Record], command: Record) -> Step:
-        def told(response: GatewayResponse) -> Step:
-            if not response.ok:
-                return _refusal(command, response)
-            return _success(command, make(messages_of(response.payload)))
-
-        return self._ask("chat.history", {"sessionKey": self.key, "limit": _HISTORY}, told)
-
-    # --- a run ---------------------------------------------------------------------------------------
-
-    def _prompt(self, command: Record) -> Step:
-        if command.get("streamingBehavior") is not None:
-            raise Unsupported("prompt with a streaming_behavior", self.where)
-        if self._run is not None:
-            return _failure(command, "a run is going on")
-        run = GatewayRun(self._make_id(), str(command.get("message", "")))
-        params: Record = {"sessionKey": self.key, "message": run.prompt, "idempotencyKey": run.run_id}
-        if images := command.get("images"):
-            params["attachments"] = [_attachment(image) for image in images]
-        self._run = run
-        return self._ask("chat.send", params, lambda response: self._sent(command, run, response))
-
-    def _sent(self, command: Record, run: GatewayRun, response: GatewayResponse) -> Step:
-        if not response.ok:
-            self._run = None
-            return _refusal(command, response)
-        if response.payload.get("runId") != run.run_id:
-            self._run = None
-            return _failure(command, "the session has a run with this prompt going on")
-        started = _success(command, {"disposition": "started"}) + Step(records=({"type": "agent_start"},))
-        # A 2026.5 gateway says nothing when a run has failed: but it answers who asks for its end.
-        return started if run.ended else started + self._wait_for_end(run)
-
-    def _wait_for_end(self, run: GatewayRun) -> Step:
-        def over(response: GatewayResponse) -> Step:
-            if self._run is not run or run.ended:
-                return Step()
-            if response.ok and isinstance(response.payload, dict) and response.payload.get("status") == "timeout":
-                return self._wait_for_end(run)
-            return self._conclude(run) if response.ok else Step()
-
-        return self._ask("agent.wait", {"runId": run.run_id, "timeoutMs": _WAIT_MS}, over)
-
-    def _conclude(self, run: GatewayRun) -> Step:
-        """Wait until the session takes another prompt.
-
-        A 2026.5 gateway tells the end of a run up to 2 seconds before that; a prompt that comes in between is put
-        into a queue, from where it is run under another id, or taken for the same one.
-        """
-        run.ended = True
-        params = {"search": self.key, "limit": _LISTED}
-
-        def listed(response: GatewayResponse) -> Step:
-            if response.ok and self._is_busy(response.payload):
-                asked = self._ask("sessions.list", params, listed)
-                return Step(later=asked.requests)
-            return self._settle(run)
-
-        return self._ask("sessions.list", params, listed)
-
-    def _is_busy(self, payload: Any) -> bool:
-        try:
-            page = structure(payload, SessionsPage)
-        except ShapeError:
-            return False
-        return any(row.busy for row in page.sessions if row.key == self.key)
-
-    def _settle(self, run: GatewayRun) -> Step:
-        """Ask what was said in the end, and tell it."""
-
-        def told(response: GatewayResponse) -> Step:
-            said = of_run(messages_of(response.payload), run.run_id, run.prompt) if response.ok else []
-            self._run = None
-            waiting, self._told_to_abort = self._told_to_abort, []
-            return sum(map(_success, waiting), Step(records=tuple(run.settle(said))))
-
-        return self._ask("chat.history", {"sessionKey": self.key, "limit": _HISTORY}, told)
-
-    def _abort(self, command: Record) -> Step:
-        params: Record = {"sessionKey": self.key}
-        if self._run is not None:
-            params["runId"] = self._run.run_id
-
-        def aborted(response: GatewayResponse) -> Step:
-            if not response.ok:
-                return _refusal(command, response)
-            if self._run is None:
-                return _success(command)
-            self._told_to_abort.append(command)  # it is over when the run is
-            return Step()
-
-        return self._ask("chat.abort", params, aborted)
-
-    def event(self, event: GatewayEvent) -> Step:
-        """Events of other runs are nobody's here: they are somebody else's conversation."""
-        run, payload = self._run, event.payload
-        if run is None or event.event not in ("chat", "agent") or not isinstance(payload, dict):
-            return Step()
-        if payload.get("runId") != run.run_id:
-            return Step()
-        had_ended = run.ended
-        told = Step(records=tuple(run.take(event.event, payload)))
-        return told + self._conclude(run) if run.ended and not had_ended else told
-
-
-def _attachment(image: Record) -> Record:
-    return {"type": "image", "mimeType": image.get("mimeType"), "content": image.get("data")}
-
-
-class CatalogTranslation(Translation):
-    """For a session of a Pi that the gateway knows of, but does not run: only how it is."""
-
-    def __init__(self, catalog_id: str, thread_id: str, prefix: str) -> None:
-        super().__init__(prefix, f"the session {thread_id!r} of the gateway's catalog {catalog_id!r}")
-        self._catalog_id = catalog_id
-        self._thread_id = thread_id
-
-    def _commands(self) -> dict[str, Callable[[Record], Step]]:
-        return {"get_state": self._get_state}
-
-    def _get_state(self, command: Record) -> Step:
-        def listed(response: GatewayResponse) -> Step:
-            if not response.ok:
-                return _refusal(command, response)
-            try:
-                page = structure(response.payload, CatalogsPage)
-            except ShapeError as error:
-                return _failure(command, f"the gateway listed the catalog in another way: {error}")
-            for row in _rows(page):
-                if row.thread_id == self._thread_id:
-                    return _success(command, _state(row.thread_id, busy=row.status in ("running", "active")))
-            return _failure(command, f"there is no session {self._thread_id!r} in the catalog {self._catalog_id!r}")
-
-        return self._ask("sessions.catalog.list", {"catalogId": self._catalog_id}, listed)
-
-    def event(self, _: GatewayEvent) -> Step:
-        """The gateway tells nothing of what it does not run."""
-        return Step()
-
-
-def _rows(page: CatalogsPage) -> Iterable[CatalogRow]:
-    return (row for catalog in page.catalogs for host in catalog.hosts for row in host.sessions)

@@ -13,7 +13,7 @@ import trio
 from ..abc import Found
 from ..client import PiClient, RemoteOptions
 from ..errors import InstanceExists, InstanceNotFound
-from ..lifecycle import InstanceState, Registered, StateChanged, Unregistered
+from ..lifecycle import InstanceState, ModelChanged, Registered, StateChanged, Unregistered
 from .capacity import is_usable
 from .ledger import Ledger
 from .remote import check_reachable, open_at_url
@@ -71,6 +71,16 @@ class Membership(Ledger, ABC):
             Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
             StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
         )
+
+    def change_model(self, found: Found) -> None:
+        """Another model answers at an instance that is not supervised here. It stays the same member, with its leases."""
+        name = found.instance_id
+        member = self._members.get(name)
+        if member is None:
+            return
+        member.found = found
+        if name in self.instances:
+            self.enter(ModelChanged(name, trio.current_time(), found.provider, found.model))
 
     def _opener(self, found: Found) -> OpenClient:
         open_it = self._open_client

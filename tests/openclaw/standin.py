@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,8 @@ class Standin:
     """How many connections it lets in only later: it is still starting."""
     catalog: list[Record] | None = None
     """What its catalog of Pis lists; ``None``: there is none."""
+    after_page: Callable[[], None] = lambda: None
+    """Called behind each page that was asked for."""
     sessions: dict[str, Session] = attrs.field(factory=dict)
     peers: set[Peer] = attrs.field(factory=set)
     runs: dict[str, Running] = attrs.field(factory=dict)
@@ -239,8 +241,10 @@ class Standin:
         limit, offset = params.get("limit", 100), params.get("offset", 0)
         shown, more = rows[offset : offset + limit], len(rows) > offset + limit
         page = {**self.recorded["page"], "count": len(shown), "totalCount": len(rows), "limitApplied": limit}
+        sessions = [self._row(each) for each in shown]
+        self.after_page()
         following = {"nextOffset": offset + limit if more else None, "hasMore": more}
-        return {**page, **following, "sessions": [self._row(each) for each in shown]}
+        return {**page, **following, "sessions": sessions}
 
     def _matches(self, session: Session, params: Record) -> bool:
         search = str(params.get("search", "")).lower()

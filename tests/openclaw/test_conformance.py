@@ -19,7 +19,7 @@ from .scenario import answer
 from .standin import open_standin
 
 # A gateway starts for up to half a minute on a busy machine, and one check after the other goes through it.
-_PATIENCE = 300.0
+_PATIENCE = 400.0
 
 
 @asynccontextmanager

@@ -8,12 +8,14 @@ import trio
 from pi_trio.abc import Mode
 from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
-from pi_trio.openclaw import GatewayOptions, open_gateway
+from pi_trio.openclaw import GatewayOptions, SessionTranslation, open_gateway
+from pi_trio.openclaw.translation import Step
 from pi_trio.registry import Criteria, OpenClawDiscovery, Registry
 from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
+from .scenario import COUNT, SLOWLY
 from .standin import Standin, open_standin
 from .test_conformance import laboratory
 
@@ -93,6 +95,19 @@ def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
     run(lambda: main("2026.5.22", set()))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_those_that_are_at_work(version: str) -> None:
+    async def main() -> None:
+        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+            await lab.create()
+            async with lab.client() as client, client.run(SLOWLY) as run:
+                await anext(run.text())
+                (found,) = await lab.found(filters={"activeOnly": True})
+                assert found == "there/agent:main:check-2"
+
+    run(main)
+
+
 def test_changes_in_a_burst_are_looked_at_once() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
@@ -130,7 +145,7 @@ def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
                 await registry.wait_for(lambda table: f"there/{key}" in table)
                 async with registry.acquire() as lease, lease.open_client() as client:
                     for _ in range(3):
-                        await client.send("Count to three")
+                        await client.send(COUNT)
                     assert lease.lost is None
                 assert registry.statistics().registered == 1
 
@@ -150,7 +165,7 @@ def test_many_clients_share_one_connection() -> None:
 
                 async def prompt(key: str) -> None:
                     async with registry.open_client(f"there/{key}") as client:
-                        replies.append((await client.send("Count to three")).text)
+                        replies.append((await client.send(COUNT)).text)
 
                 async with trio.open_nursery() as nursery:
                     for key in keys:
@@ -244,3 +259,62 @@ def test_what_makes_no_sense_is_refused_at_once(arguments: dict[str, object], me
 
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(GatewayOptions(token="secret"))
+
+
+def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_model() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            key = await lab.create()
+            row = standin.sessions[key].row
+            async with lab.registry(period=0.02) as registry:
+                await registry.wait_for(lambda table: f"there/{key}" in table)
+                async with registry.acquire(Criteria(model="scripted-1")) as lease:
+                    row.update(modelProvider="openclaw", model="gateway-injected")
+                    times = registry.snapshot().discoveries["there"].completed
+                    await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].completed > times + 1)
+                    assert registry.get(f"there/{key}").model == "scripted-1"
+                    row.update(modelProvider="another", model="better")
+                    await registry.wait_for(lambda table: table[f"there/{key}"].model == "better")
+                    assert lease.lost is None
+                assert registry.select(Criteria(provider="another", model="better")).entry.instance_id == f"there/{key}"
+
+    run(main)
+
+
+def test_pages_that_do_not_add_up_are_turned_again() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            keys = [await lab.create() for _ in range(5)]
+
+            def lose_one() -> None:  # of the first page: those behind it move up, and one of them is passed over
+                standin.sessions.pop(keys[-1], None)
+
+            standin.after_page = lose_one
+            found = await lab.found(filters={"limit": 2})
+            assert set(found) == {f"there/{key}" for key in keys[:-1]}
+
+    run(main)
+
+
+def test_what_cannot_be_translated_ends_one_link_and_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(translation: SessionTranslation, response: object) -> Step:
+        if translation.key == keys[0]:
+            raise RuntimeError("of our own making")
+        return plain(translation, response)  # type: ignore[arg-type]
+
+    keys: list[str] = []
+    plain = SessionTranslation.response
+
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+            keys.extend([await lab.create(), await lab.create()])
+            async with lab.registry() as registry:
+                await registry.wait_for(lambda table: len(table) == 2)
+                monkeypatch.setattr(SessionTranslation, "response", stumble)
+                async with registry.open_client(f"there/{keys[1]}") as client:
+                    with pytest.raises(ConnectFailed, match="could not be translated"):
+                        async with registry.open_client(f"there/{keys[0]}"):
+                            pass
+                    assert (await client.send(COUNT)).text == "one two three"
+
+    run(main)

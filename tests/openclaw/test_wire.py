@@ -137,6 +137,20 @@ def test_what_is_shown_in_two_rows_is_one_message() -> None:
     assert (stats["assistantMessages"], stats["toolCalls"], stats["tokens"]["input"]) == (2, 1, 5)
 
 
+rows = st.dictionaries(
+    st.sampled_from(["role", "content", "usage", "stopReason", "__openclaw", "openclawAbort", "idempotencyKey"]),
+    st.sampled_from(["user", "assistant", "toolResult", "aborted"]) | values,
+    max_size=5,
+)
+
+
+@given(st.lists(rows | values, max_size=4))
+def test_no_history_is_an_error(messages: list[Any]) -> None:
+    said = messages_of({"messages": messages})
+    assert count(said, "s")["totalMessages"] == len(said) <= len(messages)
+    of_run(said, "r", "p")
+
+
 @pytest.mark.parametrize("payload", [None, {}, {"messages": None}, {"messages": ["x", None]}])
 def test_no_history(payload: Any) -> None:
     assert messages_of(payload) == []

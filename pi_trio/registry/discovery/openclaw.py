@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -43,8 +43,8 @@ _LATER = "sessions.branches.list"
 
 _PAGE = 100
 
-# A gateway that lists for ever must not keep us for ever.
-_MAX_PAGES = 1000
+# How often pages are turned until they add up.
+_ATTEMPTS = 3
 
 # What changes comes in bursts: one more look serves all of one.
 _SETTLE = 0.2
@@ -112,6 +112,7 @@ class OpenClawDiscovery(Discovery):
         self._period = period
         mode = Mode.LOCAL if _is_loopback(parts.hostname or "") else Mode.REMOTE
         self._profile = Profile(mode=mode, url=url, region=region, capabilities=capabilities, tags=tags)
+        self._models: dict[str, tuple[str | None, str | None]] = {}  # that answered in each session last
         self._gateway: Gateway | None = None
         self._why_not = "the discovery does not run"
 
@@ -176,46 +177,64 @@ class OpenClawDiscovery(Discovery):
         await gateway.request("sessions.subscribe", {})
         while True:
             changed = trio.Event()
-            sightings.snapshot([found async for found in self._list(gateway)])
+            sightings.snapshot(await self._list(gateway))
             with trio.move_on_after(self._period):
                 await changed.wait()
                 await trio.sleep(_SETTLE)
 
-    async def _list(self, gateway: Gateway) -> AsyncIterator[Found]:
-        async for row in self._sessions(gateway):
-            if (self._kinds is None or row.kind in self._kinds) and self._accept(row):
-                yield self._found(row.key, row.kind, row.model_provider, row.model, agent=row.agent)
+    async def _list(self, gateway: Gateway) -> list[Found]:
+        rows = [row for row in await self._sessions(gateway) if self._kinds is None or row.kind in self._kinds]
+        found = [self._found(row) for row in rows if self._accept(row)]
         if self._catalog and (self._kinds is None or _PI_CATALOG in self._kinds):
-            for catalogued in await _catalogued(gateway):
-                yield self._seen(catalogued)
+            found += map(self._seen, await _catalogued(gateway))
+        return found
 
-    async def _sessions(self, gateway: Gateway) -> AsyncIterator[SessionRow]:
-        filters, limit = self._filters_for(gateway), self._filters.get("limit", _PAGE)
-        wanted = self._filters.get("archived", False)
+    async def _sessions(self, gateway: Gateway) -> Collection[SessionRow]:
+        """All sessions. What goes while pages are turned moves the others, and one of them may not be seen."""
+        rows: dict[str, SessionRow] = {}
+        for _ in range(_ATTEMPTS):
+            rows, adds_up = await self._pages(gateway)
+            if adds_up:
+                break
+        self._models = {key: self._models[key] for key in rows if key in self._models}
+        return [row for row in rows.values() if self._passes(row)]
+
+    def _passes(self, row: SessionRow) -> bool:
+        """What the later filters mean, for the gateways that do not know them."""
+        if bool(row.archived) != self._filters.get("archived", False):
+            return False
+        return row.busy or not self._filters.get("activeOnly", False)
+
+    async def _pages(self, gateway: Gateway) -> tuple[dict[str, SessionRow], bool]:
+        """The sessions by their keys, and whether they are as many as each page said."""
+        params = {"limit": _PAGE, **self._filters_for(gateway)}
+        pages = [await gateway.ask("sessions.list", params, SessionsPage)]
         offset = 0
-        for _ in range(_MAX_PAGES):
-            params = {**filters, "limit": limit, **({"offset": offset} if offset else {})}
-            page = await gateway.ask("sessions.list", params, SessionsPage)
-            for row in page.sessions:
-                if bool(row.archived) == wanted:
-                    yield row
-            if not page.has_more or page.next_offset is None or page.next_offset <= offset:
-                return
-            offset = page.next_offset
+        while pages[-1].has_more and (following := pages[-1].next_offset or 0) > offset:
+            offset = following
+            pages.append(await gateway.ask("sessions.list", {**params, "offset": offset}, SessionsPage))
+        rows = {row.key: row for page in pages for row in page.sessions}
+        return rows, all(page.total_count in (None, len(rows)) for page in pages)
 
     def _filters_for(self, gateway: Gateway) -> Record:
         later = _LATER in gateway.hello.features.methods
         return {key: value for key, value in self._filters.items() if later or key not in _LATER_FILTERS}
 
-    def _found(
-        self, rest: str, kind: str | None, provider: str | None, model: str | None, *, agent: str | None
-    ) -> Found:
-        tags = {"openclaw", f"kind:{kind or 'unknown'}", *self._profile.tags, *([f"agent:{agent}"] if agent else [])}
-        return Found(f"{self._name}/{rest}", provider, model, attrs.evolve(self._profile, tags=tags))
+    def _found(self, row: SessionRow) -> Found:
+        agent = {f"agent:{row.agent}"} if row.agent else set()
+        profile = self._tagged({f"kind:{row.kind or 'unknown'}"} | agent)
+        provider, model = row.answers
+        if model is None:
+            provider, model = self._models.get(row.key, (provider, model))
+        self._models[row.key] = provider, model
+        return Found(f"{self._name}/{row.key}", provider, model, profile)
 
     def _seen(self, row: CatalogRow) -> Found:
-        found = self._found(f"{_PI_CATALOG}/{row.thread_id}", _PI_CATALOG, row.model_provider, None, agent=None)
-        return attrs.evolve(found, profile=attrs.evolve(found.profile, selectable=False))
+        profile = attrs.evolve(self._tagged({f"kind:{_PI_CATALOG}"}), selectable=False)
+        return Found(f"{self._name}/{_PI_CATALOG}/{row.thread_id}", row.model_provider, None, profile)
+
+    def _tagged(self, tags: set[str]) -> Profile:
+        return attrs.evolve(self._profile, tags={"openclaw", *self._profile.tags, *tags})
 
     # --- using ---------------------------------------------------------------------------------------
 

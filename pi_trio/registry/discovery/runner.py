@@ -79,7 +79,12 @@ class _Seen(Sightings):
         name = found.instance_id
         if self._known.get(name) == found:
             return False
-        if name in self._known:
+        before = self._known.get(name)
+        if before is not None and before.profile == found.profile:
+            self._known[name] = found
+            self._registry.change_model(found)
+            return False
+        if before is not None:
             self._remove(name, f"{self._name} describes it anew")
         try:
             self._registry.register(found, open_client=self._discovery.opener(found))

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -18,9 +19,11 @@ from pi_trio.lifecycle import (
     DiscoveryBreakerChanged,
     DiscoveryCompleted,
     DiscoveryFailed,
+    ModelChanged,
     RegistryEvent,
 )
 from pi_trio.registry import (
+    Criteria,
     Entry,
     FileDiscovery,
     Numbered,
@@ -346,3 +349,52 @@ def test_those_that_are_installed_are_found_by_name(monkeypatch: pytest.MonkeyPa
     assert isinstance(discovery, StaticDiscovery)
     with pytest.raises(LookupError, match="listed"):
         load_discovery("other")
+
+
+def test_another_model_is_told_and_leases_stay() -> None:
+    async def test(registry: Registry) -> None:
+        go_on = trio.Event()
+
+        async def tell(sightings: Sightings) -> None:
+            sightings.found(attrs.evolve(found("a"), model="old"))
+            await go_on.wait()
+            sightings.found(attrs.evolve(found("a"), model="new"))
+
+        async with registry.discover(Told(tell)):
+            await registry.wait_for(lambda table: "a" in table)
+            async with registry.subscribe(match=lambda event: isinstance(event, ModelChanged)) as feed:
+                await anext(feed)
+                async with registry.acquire(Criteria(model="old")) as lease:
+                    go_on.set()
+                    await registry.wait_for(lambda table: table["a"].model == "new")
+                    assert lease.lost is None
+                item = await anext(feed)
+                assert isinstance(item, Numbered)
+                assert item.event == ModelChanged("a", item.event.at, None, "new")
+            assert registry.statistics().registered == 1
+            assert registry.select(Criteria(model="new")).entry.instance_id == "a"
+
+    discovering(test)
+
+
+def test_a_discovery_may_open_clients_in_a_way_of_its_own() -> None:
+    class Own(Told):
+        def opener(self, found: Found) -> Callable[[], AbstractAsyncContextManager[PiClient]]:
+            opened.append(found.instance_id)
+            return remote.open
+
+    opened: list[str] = []
+    remote = Remote()
+
+    async def test(registry: Registry) -> None:
+        async def tell(sightings: Sightings) -> None:
+            sightings.found(found("a"))
+
+        async with registry.discover(Own(tell)):
+            await registry.wait_for(lambda table: "a" in table)
+            async with registry.open_client("a") as client:
+                assert (await client.send("hello")).text == "re: hello"
+        assert opened == ["a"]
+        assert remote.prompts == ["hello"]
+
+    discovering(test)
