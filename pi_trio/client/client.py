@@ -33,7 +33,6 @@ from ..protocol import (
     Record,
     State,
     decode_line,
-    decoded,
     encode_record,
     readdressed,
     response_data,
@@ -227,9 +226,9 @@ class PiClient(Commands):
             self._gate.shut()
             self._connection_state.set(ConnectionState.AWAY)
         self._requests.fail_all(why)
+        self._desk.close()
         if self._run is not None and not (pi_goes_on and self._run._outlives_connection):
             self._run._fail(why)
-        self._desk.close()
         self.drain()
         if self.on_detached is not None:
             self.on_detached(why())
@@ -254,15 +253,19 @@ class PiClient(Commands):
         self.records_received += len(items)
         events: list[Item] = []
         answered = False
+        forwarded = self._requests.takes_lines
         for item in items:
-            if type(item) is bytes and item.startswith(STREAMED):
-                events.append(item)
-                continue
-            if type(item) is bytes and (taker := self._requests.taker_of(item)) is not None:
-                events = self._published(events)
-                taker.take_line(item)
-                continue
-            record = decoded(item)
+            if isinstance(item, bytes):
+                if item.startswith(STREAMED):
+                    events.append(item)
+                    continue
+                if forwarded and (taker := self._requests.taker_of(item)) is not None:
+                    events = self._published(events)
+                    taker.take_line(item)
+                    continue
+                record = decode_line(item)
+            else:
+                record = item
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
@@ -272,7 +275,7 @@ class PiClient(Commands):
                     continue
                 if kind in _ROUTED and self._heed(record):
                     continue
-            elif type(item) is bytes and not item.strip():
+            elif isinstance(item, bytes) and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
         self._published(events)

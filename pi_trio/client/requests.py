@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from ..abc import RecordTransport
 from ..errors import RequestTimeout
@@ -53,7 +54,7 @@ class PendingRequest:
         self.deadline = math.inf if timeout == math.inf else trio.current_time() + timeout
         self._timeout = timeout
         self._table = table
-        self._task: trio.lowlevel.Task | None = None
+        self._task: Task | None = None
         self._on_response = on_response
         self.done = False
         self.reads: RecordTransport | None = None
@@ -84,12 +85,12 @@ class PendingRequest:
                     self._table.forget(self)
                     raise
                 continue
-            self._task = trio.lowlevel.current_task()
+            self._task = current_task()
             if self._table.keeps_time or self.deadline == math.inf:
-                await trio.lowlevel.wait_task_rescheduled(self._abort)
+                await wait_task_rescheduled(self._abort)
                 continue
             with trio.CancelScope(deadline=self.deadline) as scope:
-                await trio.lowlevel.wait_task_rescheduled(self._abort)
+                await wait_task_rescheduled(self._abort)
             if scope.cancelled_caught:
                 raise self._too_late()
         if self._response is not None:
@@ -101,16 +102,16 @@ class PendingRequest:
         finally:
             del error  # or it and this frame would keep each other alive
 
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
+    def _abort(self, _: object) -> Abort:
         self._task = None
         self._table.forget(self)
-        return trio.lowlevel.Abort.SUCCEEDED
+        return Abort.SUCCEEDED
 
     def _wake(self) -> None:
         task = self._task
         if task is not None:
             self._task = None
-            trio.lowlevel.reschedule(task)
+            reschedule(task)
         elif self.reads is not None:
             self.reads.interrupt()
 
@@ -215,9 +216,14 @@ class RequestTable:
             self._by_line[id_] = pending
         return pending
 
+    @property
+    def takes_lines(self) -> bool:
+        """Whether a line that comes may be for :meth:`taker_of`."""
+        return bool(self._by_line)
+
     def taker_of(self, line: bytes) -> ForwardedRequest | None:
         """The forwarded request that takes this line, for :meth:`ForwardedRequest.take_line`, if it is for one."""
-        return self._by_line.get(response_id(line) or "") if self._by_line else None
+        return self._by_line.get(response_id(line) or "")
 
     def resolve(self, record: Record) -> bool:
         """Give a response to the request it belongs to. Whether there is one: its caller may have given up."""

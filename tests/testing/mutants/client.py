@@ -72,8 +72,8 @@ MUTANTS = (
         "events-reordered",
         "streamed steps overtake what came before them",
         (
-            "                events.append(item)\n                continue\n",
-            "                self._events.publish([item])\n                continue\n",
+            "                    events.append(item)\n                    continue\n",
+            "                    self._events.publish([item])\n                    continue\n",
         ),
     ),
     _of(
@@ -81,7 +81,7 @@ MUTANTS = (
         "malformed-records-lost",
         "what is no record is dropped, not shown",
         (
-            "            elif type(item) is bytes and not item.strip():\n",
+            "            elif isinstance(item, bytes) and not item.strip():\n",
             "            elif type(record) is not dict:\n",
         ),
     ),
