@@ -20,7 +20,10 @@ from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
 from .invariants import recovery_time
+from .leasing import Leasing
+from .outcomes import BodyRaised, how_it_ended
 from .plans import (
+    Acquire,
     Advance,
     Cancel,
     Exec,
@@ -29,12 +32,14 @@ from .plans import (
     OpenTree,
     Plan,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Unregister,
     Unsubscribe,
 )
 from .schedule import Checkpoints
@@ -60,7 +65,7 @@ from .trace import (
 )
 from .world import World
 
-__all__ = ["BodyRaised", "Driver", "how_it_ended"]
+__all__ = ["Driver"]
 
 _NEVER_BEHIND = 1 << 40
 # What a step is waited for at most, in seconds: a request without a time-out may never have an answer.
@@ -72,20 +77,6 @@ _LOOK_SECONDS = 1.0
 _TARGETS = frozenset({InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED})
 # How many times everybody has had a turn when all that was to follow from the end of a runtime has followed.
 _TURNS = 100
-
-
-class BodyRaised(Exception):
-    """What the body of a plan raises, where the plan says so."""
-
-
-def how_it_ended(error: BaseException | None) -> str:
-    """In a word, as a trace has it."""
-    if error is None:
-        return "returned"
-    if isinstance(error, BaseExceptionGroup):
-        hows = sorted({how_it_ended(each) for each in error.exceptions})
-        return hows[0] if len(hows) == 1 else f"{type(error).__name__} of {', '.join(hows)}"
-    return "cancelled" if isinstance(error, trio.Cancelled) else type(error).__name__
 
 
 @attrs.define(eq=False)
@@ -125,6 +116,7 @@ class Driver:
         self._numbers = numbers
         self._pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
         self._runtime: Runtime
+        self._leasing: Leasing
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
         self._readers: list[_Reader] = []
@@ -137,7 +129,8 @@ class Driver:
     def enter(self, runtime: Runtime) -> None:
         """The runtime is open."""
         self._runtime = runtime
-        tap(runtime, self._record, self._published)
+        names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
+        self._leasing = Leasing(runtime.registry, self._note, names)
         self._subscribe(_NEVER_BEHIND)
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -405,6 +398,27 @@ class Driver:
 
         await self._do(self._call("exec", instance.id, execute), wait=step.wait, cancel_at=step.cancel_at)
 
+    async def _acquire(self, step: Acquire) -> None:
+        instance = None if step.target is None else self._instance(step.target)
+        if step.target is not None and instance is None:
+            return
+        name = None if instance is None else instance.id
+
+        async def hold() -> str:
+            return await self._leasing.hold(step, name)
+
+        await self._do(self._call("acquire", name or "", hold), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _report(self, step: Report) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._leasing.report(step, instance.id)
+
+    async def _unregister(self, step: Unregister) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._leasing.unregister(instance.id)
+
     async def _stop(self, step: Stop) -> None:
         instance = self._instance(step.target)
         if instance is None:
@@ -488,6 +502,7 @@ def _facts(error: object) -> tuple[Any, bytes]:
 
 
 _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
+    Acquire: Driver._acquire,
     Advance: Driver._advance,
     Cancel: Driver._cancel,
     Exec: Driver._exec,
@@ -495,10 +510,12 @@ _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     LeaveTree: Driver._leave_tree,
     OpenTree: Driver._open_tree,
     Prompt: Driver._prompt,
+    Report: Driver._report,
     Request: Driver._request,
     Spawn: Driver._spawn,
     Stall: Driver._stall,
     Stop: Driver._stop,
     Subscribe: Driver._take_subscribe,
+    Unregister: Driver._unregister,
     Unsubscribe: Driver._unsubscribe,
 }

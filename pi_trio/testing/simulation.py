@@ -8,13 +8,15 @@ from collections.abc import Collection
 import trio
 import trio.testing
 
+from ..registry import Registry
 from ..runtime import open_runtime
-from .driver import Driver, how_it_ended
+from .driver import Driver
 from .model import answer
+from .outcomes import how_it_ended
 from .plans import Plan
 from .schedule import Checkpoints, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
-from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
+from .trace import Counted, Limited, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
 from .world import Fault, World, open_world
 
 __all__ = ["PI_PATH", "drive", "run_plan"]
@@ -88,8 +90,12 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
     with trio.CancelScope() as around:
         try:
             async with open_runtime(
-                host=world, max_instances=plan.max_instances, max_starting=plan.max_starting
+                host=world,
+                max_instances=plan.max_instances,
+                max_starting=plan.max_starting,
+                registry=Registry(breaker=plan.breaker),
             ) as runtime:
+                record(Limited(trio.current_time(), plan.max_instances, plan.max_starting, plan.breaker))
                 driver.enter(runtime)
                 record(ScopeEntered(trio.current_time(), "runtime"))
                 left = "returned"

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ...lifecycle import InstanceState, Registered, StateChanged, StopManner
+from ...lifecycle import InstanceState, Registered, RegistryEvent, StateChanged, StopManner
 from ...supervisor import Strategy
 from ..trace import (
     CallEnded,
     CallStarted,
+    Folded,
     PipeClosed,
     PipeRead,
     PipeWritten,
@@ -107,6 +108,13 @@ class Story:
                     found[started.event.mark] = launch
                     break
         return found
+
+    @cached_property
+    def numbered(self) -> list[Placed[RegistryEvent]]:
+        """What the registry folded, in the order of its numbers. A trace that does not tell has what was published."""
+        if not self.all(Folded):
+            return [Placed(each.index, each.event.event) for each in self.published]
+        return [Placed(each.index, event) for each in self.all(Folded) for event in each.event.events]
 
     # --- one event each ------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .plan import Affliction, Plan
 from .saved import dump_plan, load_plan
 from .steps import (
+    Acquire,
     Advance,
     Cancel,
     Ending,
@@ -13,16 +14,19 @@ from .steps import (
     LeaveTree,
     OpenTree,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Unregister,
     Unsubscribe,
 )
 
 __all__ = [
+    "Acquire",
     "Advance",
     "Affliction",
     "Cancel",
@@ -33,12 +37,14 @@ __all__ = [
     "OpenTree",
     "Plan",
     "Prompt",
+    "Report",
     "Request",
     "Spawn",
     "Stall",
     "Step",
     "Stop",
     "Subscribe",
+    "Unregister",
     "Unsubscribe",
     "dump_plan",
     "load_plan",

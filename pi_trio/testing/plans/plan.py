@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from ...launch import InstanceSpec
+from ...lifecycle import BreakerPolicy
 from ..world import Fault
 from .code import as_code
 from .steps import Ending, Step
@@ -45,6 +46,8 @@ class Plan:
     """Which Pi the simulated one is like."""
     max_instances: int = 64
     max_starting: int = 4
+    breaker: BreakerPolicy = attrs.field(factory=BreakerPolicy)
+    """Of the instances, in the registry."""
     sweeps: bool = True
     """Whether what is left of a tree is killed as soon as its root has ended, as by the keeper host, or when the runtime
     says so, as by the direct host."""
@@ -67,6 +70,8 @@ _SNIPPET = """\
 from pi_trio import *
 from pi_trio.abc import *
 from pi_trio.lifecycle import *
+from pi_trio.registry import *
+from pi_trio.supervisor import Strategy
 from pi_trio.testing.faults import *
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.plans import *

@@ -14,9 +14,12 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from ...registry import Criteria, LeastLoaded
+from ...registry import Strategy as Selecting
 from ...supervisor import Strategy
 
 __all__ = [
+    "Acquire",
     "Advance",
     "Cancel",
     "Ending",
@@ -25,12 +28,14 @@ __all__ = [
     "LeaveTree",
     "OpenTree",
     "Prompt",
+    "Report",
     "Request",
     "Spawn",
     "Stall",
     "Step",
     "Stop",
     "Subscribe",
+    "Unregister",
     "Unsubscribe",
 ]
 
@@ -103,6 +108,40 @@ class Exec:
 
 
 @attrs.frozen
+class Acquire:
+    """Take a lease of an instance, hold it, give it back."""
+
+    criteria: Criteria = attrs.field(factory=Criteria)
+    strategy: Selecting = attrs.field(factory=LeastLoaded)
+    """One that draws needs a seed: a plan has one trace."""
+    timeout: float | None = None
+    seconds: float = 1.0
+    """For how long it is held."""
+    use: Literal["hold", "prompt", "raise", "break", "blame"] = "hold"
+    """``prompt``: a run, and no longer than that; ``raise``: at last the body raises; ``break``: it raises
+    ``ConnectionClosed``, as from a client; ``blame``: it says that the instance failed."""
+    target: int | None = None
+    """If given: of this very instance, and there are no criteria."""
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Report:
+    """Tell an instance's breaker that it worked, or failed."""
+
+    target: int = 0
+    worked: bool = False
+
+
+@attrs.frozen
+class Unregister:
+    """Let an instance be a member of the registry no more; it goes on running."""
+
+    target: int = 0
+
+
+@attrs.frozen
 class Stop:
     """End an instance."""
 
@@ -159,6 +198,9 @@ class Unsubscribe:
 
 Step: TypeAlias = (
     Spawn
+    | Acquire
+    | Report
+    | Unregister
     | OpenTree
     | LeaveTree
     | Prompt

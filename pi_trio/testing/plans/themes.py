@@ -13,12 +13,13 @@ import attrs
 from hypothesis import strategies as st
 
 from ...launch import InstanceSpec
-from ...lifecycle import RestartType
+from ...lifecycle import BreakerPolicy, RestartType
 from ...supervisor import Strategy
 from .. import faults as f
 from ..world import Fault
 from .plan import Affliction, Plan
 from .steps import (
+    Acquire,
     Advance,
     Cancel,
     Ending,
@@ -27,15 +28,17 @@ from .steps import (
     LeaveTree,
     OpenTree,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Unregister,
     Unsubscribe,
 )
-from .strategies import health_policies, restart_policies
+from .strategies import acquisitions, health_policies, restart_policies
 from .strategies import specs as any_specs
 
 __all__ = ["themes"]
@@ -57,7 +60,7 @@ _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
 def themes(
     specs: _Specs | None = None, *, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)
 ) -> st.SearchStrategy[Plan]:
-    """Plans about restarts, stops, health, supervision trees, requests, readers, and many starts at once.
+    """Plans about restarts, stops, health, supervision trees, requests, readers, leases, and many starts at once.
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
@@ -69,6 +72,7 @@ def themes(
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
         _requests(_or(specs, restart=_RESTARTS)),
+        _leases(_or(specs, restart=_RESTARTS, max_concurrent=(1, 1, 2, 3), region=(None, "north", "south"))),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 
@@ -286,6 +290,41 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
     )
     steps = _then(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=12)
     return _plans(specs, _each(faults, 2), steps)
+
+
+def _leases(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """More leases are wanted of two instances than there is room for, and breakers open."""
+    faults = st.one_of(_CRASHES, st.builds(f.Mute, st.integers(1, 6)), st.builds(f.IgnoredSigterm))
+    target = st.integers(0, 1)
+    following = st.one_of(
+        acquisitions(),
+        acquisitions(),
+        acquisitions(uses=("hold", "prompt")),
+        st.builds(Acquire, target=target, seconds=st.sampled_from((0.1, 1.0))),
+        st.builds(Report, target, worked=st.sampled_from((False, False, False, True))),
+        st.builds(Cancel, _FEW),
+        _advance(0.1, 0.5, 2.0),
+        _advance(0.5, 2.0, 6.0),
+        st.builds(Kill, target),
+        st.builds(Stop, target, force=_BOOL),
+        st.builds(Unregister, target),
+        st.builds(Subscribe, st.sampled_from((1, 2, 100))),
+        st.builds(Stall, _FEW, st.sampled_from((0.3, 3.0))),
+    )
+    first = st.lists(acquisitions(uses=("hold",)), min_size=2, max_size=4)
+    steps = st.builds(
+        lambda wanted, rest: (Subscribe(2), Spawn(0, wait=False), Spawn(1), *wanted, *rest),
+        first,
+        st.lists(following, min_size=3, max_size=12),
+    )
+    breaker = st.builds(
+        BreakerPolicy,
+        failures=st.sampled_from((1, 2, 3)),
+        reset_timeout=st.sampled_from((0.5, 2.0)),
+        max_reset_timeout=st.sampled_from((3.0, 300.0)),
+    )
+    few = st.lists(st.builds(Affliction, faults, target), max_size=2).map(tuple)
+    return _plans(specs, few, steps, breaker=breaker)
 
 
 def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:

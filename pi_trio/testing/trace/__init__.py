@@ -12,6 +12,7 @@ from .callers import (
     CallStarted,
     Counted,
     FaultsOff,
+    Limited,
     LogsRead,
     Published,
     RecordsDelivered,
@@ -29,6 +30,18 @@ from .callers import (
     SubscriberItem,
     TreeOpened,
     Unsubscribed,
+)
+from .registry import (
+    BreakerTold,
+    CapacityReported,
+    Folded,
+    LeaseAsked,
+    LeaseEnded,
+    LeaseGranted,
+    LeaseLeft,
+    LeaseRefused,
+    ProbeSent,
+    RegistryTraceEvent,
 )
 from .trace import Record, Recorder, Trace, TraceEvent
 from .world import (
@@ -51,12 +64,21 @@ from .world import (
 )
 
 __all__ = [
+    "BreakerTold",
     "CallEnded",
     "CallStarted",
     "CallerEvent",
+    "CapacityReported",
     "Counted",
     "FaultActed",
     "FaultsOff",
+    "Folded",
+    "LeaseAsked",
+    "LeaseEnded",
+    "LeaseGranted",
+    "LeaseLeft",
+    "LeaseRefused",
+    "Limited",
     "LogsRead",
     "Misuse",
     "PipeClosed",
@@ -64,6 +86,7 @@ __all__ = [
     "PipeOpened",
     "PipeRead",
     "PipeWritten",
+    "ProbeSent",
     "ProcessExited",
     "ProcessReaped",
     "ProcessSignalled",
@@ -72,6 +95,7 @@ __all__ = [
     "Record",
     "Recorder",
     "RecordsDelivered",
+    "RegistryTraceEvent",
     "RequestEnded",
     "RequestStarted",
     "ResourceAcquired",

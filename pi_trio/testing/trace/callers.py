@@ -9,7 +9,7 @@ import attrs
 from ...abc import ExitStatus
 from ...concurrency import Lagged
 from ...launch import InstanceSpec
-from ...lifecycle import InstanceEvent, StopManner
+from ...lifecycle import BreakerPolicy, InstanceEvent, StopManner
 from ...registry import Numbered, Snapshot
 from ...supervisor import Strategy
 
@@ -19,6 +19,7 @@ __all__ = [
     "CallStarted",
     "Counted",
     "FaultsOff",
+    "Limited",
     "LogsRead",
     "Published",
     "RecordsDelivered",
@@ -43,6 +44,15 @@ __all__ = [
 class _CallerEvent:
     at: float
     """When, on the Trio clock, in seconds."""
+
+
+@attrs.frozen
+class Limited(_CallerEvent):
+    """What the runtime was opened with."""
+
+    max_instances: int
+    max_starting: int
+    breaker: BreakerPolicy
 
 
 @attrs.frozen
@@ -252,7 +262,8 @@ class FaultsOff(_CallerEvent):
 
 
 CallerEvent: TypeAlias = (
-    Published
+    Limited
+    | Published
     | Specified
     | TreeOpened
     | ScopeCancelled

@@ -11,11 +11,12 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 
 from .callers import CallerEvent
+from .registry import RegistryTraceEvent
 from .world import WorldEvent
 
 __all__ = ["Record", "Recorder", "Trace", "TraceEvent"]
 
-TraceEvent: TypeAlias = WorldEvent | CallerEvent
+TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent
 Record: TypeAlias = Callable[[TraceEvent], None]
 """Takes down one event. Given to whatever has something to tell."""
 

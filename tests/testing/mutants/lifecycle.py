@@ -145,4 +145,16 @@ MUTANTS = (
         "an answer that took too long counts as a quick one",
         ("if probe.latency <= policy.slow_after else", "if probe.latency <= policy.timeout else"),
     ),
+    _of(
+        _RESTART,
+        "backoff-linear",
+        "the delay grows by its base, and does not double",
+        ("self.base * 2.0 ** min(in_a_row, 1000)", "self.base * (in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "window-over-endings",
+        "the budget's window ends when the process did, not when the next start is due",
+        ("if start > due - policy.period", "if start > now - policy.period"),
+    ),
 )

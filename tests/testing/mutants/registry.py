@@ -102,4 +102,16 @@ MUTANTS = (
         "an instance is shown with its first incarnation for ever",
         ("        incarnation=event.incarnation,\n", "        incarnation=min(1, event.incarnation),\n"),
     ),
+    _of(
+        _BROADCAST,
+        "newest-lost",
+        "a subscriber that falls behind loses the newest, not the oldest",
+        ("                buffer.popleft()\n", "                buffer.pop()\n"),
+    ),
+    _of(
+        _LEDGER,
+        "feed-never-ends",
+        "subscribers do not hear that the runtime is over",
+        ("        self._broadcast.close()\n", ""),
+    ),
 )

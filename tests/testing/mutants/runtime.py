@@ -89,4 +89,22 @@ MUTANTS = (
         "what the body of a runtime raised does not come out of it",
         ("        if body_error is not None:\n            raise body_error\n        return\n", "        return\n"),
     ),
+    _of(
+        _HERE,
+        "one-instance-too-many",
+        "there may be one instance more than max_instances says",
+        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() > self._max_instances:"),
+    ),
+    _of(
+        _HERE,
+        "one-instance-too-few",
+        "there may be one instance less than max_instances says",
+        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() + 1 >= self._max_instances:"),
+    ),
+    _of(
+        _HERE,
+        "one-more-may-start",
+        "one process more than max_starting says may start at the same time",
+        ("trio.CapacityLimiter(max_starting)", "trio.CapacityLimiter(max_starting + 1)"),
+    ),
 )
