@@ -104,11 +104,16 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
             while not (self._closed or self._interrupted or self._pipe.readable):
                 await self._pipe.wait_readable()
             if self._random.random() < _LATE:
-                await trio.sleep(moment(self._random, _LATE_SECONDS))
+                await self._be_late(moment(self._random, _LATE_SECONDS))
         finally:
             self._waiting = False
         self._check_open()
         return self._pipe.read(None) if self._pipe.readable else None
+
+    async def _be_late(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while not (self._closed or self._interrupted):
+                await self._pipe.wait_readable()
 
     def interrupt(self) -> None:
         """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""
