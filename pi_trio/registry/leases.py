@@ -201,13 +201,13 @@ class Leases:
         if not held:
             del self._held[lease.instance_id]
         if lease._counted:
-            # First the breaker: nobody who waits is to get the place on an instance that has just failed once too often.
-            if lease._blamed or isinstance(error, ConnectionClosed):
+            failed = lease._blamed or isinstance(error, ConnectionClosed)
+            if failed:  # before its place is free: who waits is not to get one that has just failed once too often
                 self._breakers.failed(lease.instance_id)
-            elif error is None:
-                self._breakers.succeeded(lease.instance_id)
             entry = self._registry.instances[lease.instance_id]
             self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
+            if error is None and not failed:
+                self._breakers.succeeded(lease.instance_id)
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Tell those whose instance is gone, and serve those who wait."""

@@ -50,6 +50,10 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
                 breakers[event.instance_id] = event.breaker
             cause = None
             continue
+        if isinstance(event, ResourceAcquired):
+            if due is not None and due[1].state is _S.OPEN and event.resource == f"lease of {due[0]}":
+                yield Finding("it was given away before the failure counted", cause, each)
+            continue
         if due is not None:
             yield Finding("it did not count", cause, each)
         cause = None
@@ -109,8 +113,13 @@ def _may_follow_by_itself(story: Story, policy: BreakerPolicy, before: Breaker, 
     after = event.breaker
     if before.state is _S.OPEN:
         return after == attrs.evolve(before, state=_S.HALF_OPEN) and event.at >= (before.retry_at or 0.0) - EPSILON
-    if before.state is not _S.HALF_OPEN:
-        return False
+    if before.state is _S.CLOSED:
+        # A probe that was out when something else closed it has failed meanwhile.
+        return after == _after_failure(policy, before, event.at) and any(
+            each.event.instance == event.instance_id
+            and event.at - _PROBE_SECONDS - story.slack <= each.event.at <= event.at
+            for each in story.all(ProbeSent)
+        )
     since = before.retry_at or 0.0
     if after == Breaker():
         return _has_answered(story, event.instance_id, since, event.at)

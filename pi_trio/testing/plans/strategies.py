@@ -76,15 +76,16 @@ def health_policies(
     timeout: Sequence[float] = (0.1, 1.0),
     slow_after: Sequence[float] = (0.0005, 0.05),
     misses: Sequence[int] = (1, 2, 3),
+    actions: Sequence[str] = ("restart", "stop", "report"),
 ) -> st.SearchStrategy[HealthPolicy]:
-    """Health policies with every action."""
+    """Health policies, each value from the ones that are given."""
     return st.builds(
         HealthPolicy,
         period=st.sampled_from(period),
         timeout=st.sampled_from(timeout),
         slow_after=st.sampled_from(slow_after),
         misses=st.sampled_from(misses),
-        action=st.sampled_from(("restart", "stop", "report")),
+        action=st.sampled_from(actions),
     )
 
 
@@ -117,14 +118,18 @@ def specs(
 
 
 def acquisitions(
-    *, uses: Sequence[str] = ("hold", "hold", "prompt", "raise", "break", "break", "blame"), checkpoints: int = 10
+    *,
+    uses: Sequence[str] = ("hold", "hold", "prompt", "raise", "break", "blame"),
+    timeout: Sequence[float | None] = (None, None, 0.0, 0.3, 5.0),
+    seconds: Sequence[float] = (0.0, 0.1, 1.0, 5.0),
+    checkpoints: int = 10,
 ) -> st.SearchStrategy[Acquire]:
     """Leases that are asked for by criteria."""
     criteria = st.builds(
         Criteria,
         region=st.sampled_from((None, None, None, "north")),
         exclude=st.sampled_from((frozenset(), frozenset(), frozenset(("i0",)), frozenset(("i1",)))),
-        min_free=st.sampled_from((1, 1, 1, 2)),
+        min_free=st.sampled_from((1, 1, 2)),
     )
     selecting: st.SearchStrategy[Selecting] = st.sampled_from(
         (LeastLoaded(), RoundRobin(), Random(1), PowerOfTwoChoices(2), Sticky("a"), CapabilityMatch())
@@ -133,8 +138,8 @@ def acquisitions(
         Acquire,
         criteria=st.one_of(st.just(Criteria()), criteria),
         strategy=selecting,
-        timeout=st.sampled_from((None, None, 0.0, 0.3, 5.0)),
-        seconds=st.sampled_from((0.0, 0.1, 1.0, 5.0)),
+        timeout=st.sampled_from(timeout),
+        seconds=st.sampled_from(seconds),
         use=st.sampled_from(uses),
         cancel_at=_cancel_at(checkpoints),
     )

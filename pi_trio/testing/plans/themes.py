@@ -73,6 +73,7 @@ def themes(
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
         _requests(_or(specs, restart=_RESTARTS)),
         _leases(_or(specs, restart=_RESTARTS, max_concurrent=(1, 1, 2, 3), region=(None, "north", "south"))),
+        _breakers(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 
@@ -84,6 +85,10 @@ _RESTARTS = restart_policies(
     cap=(0.15, 2.0, 30.0),
     jitter=(0.0, 0.2, 1.0),
     reset_after=(0.5, 3.0, 30.0),
+)
+# What is unhealthy is left as it is, for others to see.
+_TOLD = st.one_of(
+    st.none(), health_policies(period=(0.5,), timeout=(0.1,), misses=(1, 2), actions=("report", "report", "restart"))
 )
 # One that has not the time to start is given up at once, and nothing is seen of it.
 _TO_START = (1.0, 3.0)
@@ -292,39 +297,57 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
     return _plans(specs, _each(faults, 2), steps)
 
 
+_BREAKERS = st.builds(
+    BreakerPolicy,
+    failures=st.sampled_from((1, 2, 3)),
+    reset_timeout=st.sampled_from((0.5, 2.0)),
+    max_reset_timeout=st.sampled_from((3.0, 300.0)),
+)
+
+
+def _flat(*first: Step, following: st.SearchStrategy[tuple[Step, ...]], most: int) -> st.SearchStrategy[tuple[Step, ...]]:
+    """Some steps, and then some that come several at a time."""
+    rests = st.lists(following, min_size=2, max_size=most)
+    return rests.map(lambda rest: (*first, *(step for steps in rest for step in steps)))
+
+
 def _leases(specs: _Specs) -> st.SearchStrategy[Plan]:
-    """More leases are wanted of two instances than there is room for, and breakers open."""
-    faults = st.one_of(_CRASHES, st.builds(f.Mute, st.integers(1, 6)), st.builds(f.IgnoredSigterm))
+    """More leases are wanted of two instances than there is room for, and the instances go."""
     target = st.integers(0, 1)
+    wanted = acquisitions()
+    blow: st.SearchStrategy[Step] = st.one_of(
+        st.builds(Kill, target), st.builds(Stop, target, force=_BOOL), st.builds(Unregister, target)
+    )
+    held = st.builds(Acquire, target=target, seconds=st.sampled_from((0.1, 2.0, 5.0)))
     following = st.one_of(
-        acquisitions(),
-        acquisitions(),
-        acquisitions(uses=("hold", "prompt")),
-        st.builds(Acquire, target=target, seconds=st.sampled_from((0.1, 1.0))),
-        st.builds(Report, target, worked=st.sampled_from((False, False, False, True))),
-        st.builds(Cancel, _FEW),
-        _advance(0.1, 0.5, 2.0),
-        _advance(0.5, 2.0, 6.0),
-        st.builds(Kill, target),
-        st.builds(Stop, target, force=_BOOL),
-        st.builds(Unregister, target),
-        st.builds(Subscribe, st.sampled_from((1, 2, 100))),
-        st.builds(Stall, _FEW, st.sampled_from((0.3, 3.0))),
+        st.tuples(wanted, wanted, wanted),
+        st.tuples(wanted, acquisitions(uses=("hold", "prompt")), _advance(0.1, 0.5, 2.0)),
+        st.tuples(held, held, _advance(0.0, 0.1), blow, _advance(0.1, 1.0, 6.0)),
+        st.tuples(wanted, wanted, blow, wanted),
+        st.tuples(st.builds(Cancel, _FEW), _advance(0.1, 2.0, 6.0)),
+        st.tuples(st.builds(Subscribe, st.sampled_from((1, 2, 100))), st.builds(Stall, _FEW, st.just(3.0))),
     )
-    first = st.lists(acquisitions(uses=("hold",)), min_size=2, max_size=4)
-    steps = st.builds(
-        lambda wanted, rest: (Subscribe(2), Spawn(0, wait=False), Spawn(1), *wanted, *rest),
-        first,
-        st.lists(following, min_size=3, max_size=12),
+    steps = _flat(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=6)
+    faults = st.lists(st.builds(Affliction, st.one_of(_CRASHES, st.builds(f.IgnoredSigterm)), target), max_size=2)
+    return _plans(specs, faults.map(tuple), steps, breaker=_BREAKERS)
+
+
+def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """One instance fails those who lease it, or does not answer, while others wait for it."""
+    failing = acquisitions(uses=("break", "blame"), seconds=(0.0, 0.1))
+    waiting = acquisitions(uses=("hold",), timeout=(None, 5.0), seconds=(0.1, 1.0))
+    told = st.builds(Report, worked=st.sampled_from((False, False, False, False, True)))
+    following = st.one_of(
+        st.tuples(failing, waiting, _advance(0.1, 1.0)),
+        st.tuples(failing, waiting, failing, waiting, failing, _advance(1.0, 5.0)),
+        st.tuples(told, told, told, waiting, _advance(0.6, 2.5, 12.0)),
+        st.tuples(told, waiting, _advance(0.4, 6.0, 30.0)),
+        st.tuples(told, st.builds(Acquire, target=st.just(0), seconds=st.just(5.0)), told, st.just(Kill()), _advance(3.0)),
     )
-    breaker = st.builds(
-        BreakerPolicy,
-        failures=st.sampled_from((1, 2, 3)),
-        reset_timeout=st.sampled_from((0.5, 2.0)),
-        max_reset_timeout=st.sampled_from((3.0, 300.0)),
-    )
-    few = st.lists(st.builds(Affliction, faults, target), max_size=2).map(tuple)
-    return _plans(specs, few, steps, breaker=breaker)
+    steps = _flat(Spawn(), following=following, most=6)
+    silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
+    faults = st.one_of(st.just(()), st.builds(Affliction, silent).map(lambda one: (one,)))
+    return _plans(specs, faults, steps, breaker=_BREAKERS)
 
 
 def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:
