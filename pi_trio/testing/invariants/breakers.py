@@ -110,21 +110,21 @@ def _after_failure(policy: BreakerPolicy, before: Breaker, at: float) -> Breaker
 
 def _may_follow_by_itself(story: Story, policy: BreakerPolicy, before: Breaker, event: BreakerChanged) -> bool:
     """Whether it is a probe that goes out when it is due, or what comes of one."""
-    after = event.breaker
-    if before.state is _S.OPEN:
-        return after == attrs.evolve(before, state=_S.HALF_OPEN) and event.at >= (before.retry_at or 0.0) - EPSILON
-    if before.state is _S.CLOSED:
-        # A probe that was out when something else closed it has failed meanwhile.
-        return after == _after_failure(policy, before, event.at) and any(
-            each.event.instance == event.instance_id
-            and event.at - _PROBE_SECONDS - story.slack <= each.event.at <= event.at
-            for each in story.all(ProbeSent)
-        )
-    since = before.retry_at or 0.0
+    after, at = event.breaker, event.at
+    if before.state is _S.OPEN and after.state is _S.HALF_OPEN:
+        return after == attrs.evolve(before, state=_S.HALF_OPEN) and at >= (before.retry_at or 0.0) - EPSILON
+    # Something else may have opened or closed it while the probe was out.
+    sent = [
+        each.event.at
+        for each in story.all(ProbeSent)
+        if each.event.instance == event.instance_id and at - _PROBE_SECONDS - story.slack <= each.event.at <= at
+    ]
+    if not sent:
+        return False
     if after == Breaker():
-        return _has_answered(story, event.instance_id, since, event.at)
-    given_up = after == attrs.evolve(before, state=_S.OPEN)
-    return given_up or after == _after_failure(policy, before, event.at)
+        return _has_answered(story, event.instance_id, sent[-1], at)
+    given_up = before.state is _S.HALF_OPEN and after == attrs.evolve(before, state=_S.OPEN)
+    return given_up or after == _after_failure(policy, before, at)
 
 
 def _has_answered(story: Story, instance: str, since: float, until: float) -> bool:

@@ -21,7 +21,8 @@ __all__ = ["no_gap_without_lagged", "snapshots_are_the_table"]
 @invariant(23)
 def no_gap_without_lagged(story: Story) -> Iterator[Finding]:
     """A subscriber gets a snapshot, then every event in the order it was published, numbered without a gap; where it
-    fell behind, a ``Lagged`` that counts what it missed, and a new snapshot. What it was not late for it gets whole.
+    fell behind, a ``Lagged`` that counts what it missed, and a new snapshot. What it was not late for it gets whole,
+    and it hears of the end.
     """
     for subscribed in story.all(Subscribed):
         yield from _follow(story, subscribed)
@@ -61,9 +62,13 @@ def _is_published(story: Story, seq: int, each: Placed[SubscriberItem], item: Nu
 
 
 def _has_all(story: Story, number: int, seq: int | None, last: Placed[Any]) -> Iterator[Finding]:
-    for end in story.all(Unsubscribed):
-        if end.event.subscriber == number and end.event.how == "ended" and seq != len(story.numbered):
+    ends = [end for end in story.all(Unsubscribed) if end.event.subscriber == number]
+    for end in ends:
+        if end.event.how == "ended" and seq != len(story.numbered):
             yield Finding(f"its feed ended behind event {seq} of {len(story.numbered)}", last, end)
+    over = story.scope_exits.get("runtime")
+    if over is not None and not ends:
+        yield Finding("it never heard that the runtime is over", last, over)
 
 
 @invariant(23)

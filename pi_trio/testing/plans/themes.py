@@ -59,20 +59,28 @@ _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
 
 def themes(
     specs: _Specs | None = None, *, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)
-) -> st.SearchStrategy[Plan]:
-    """Plans about restarts, stops, health, supervision trees, requests, readers, leases, and many starts at once.
+) -> tuple[st.SearchStrategy[Plan], ...]:
+    """Plans about restarts, stops, health, supervision trees, requests, readers, leases, breakers, and many starts at
+    once: a strategy for each.
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
-    trees = _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies)
-    return st.one_of(
-        trees,
-        trees,
+    return (
+        _requests(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
+        _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies),
         _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
+        _leases(
+            _or(
+                specs,
+                start_timeout=_TO_START,
+                restart=_RESTARTS,
+                health=_TOLD,
+                max_concurrent=(1, 1, 2, 3),
+                region=(None, "north", "south"),
+            )
+        ),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
-        _requests(_or(specs, restart=_RESTARTS)),
-        _leases(_or(specs, restart=_RESTARTS, max_concurrent=(1, 1, 2, 3), region=(None, "north", "south"))),
         _breakers(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
@@ -90,6 +98,7 @@ _RESTARTS = restart_policies(
 _TOLD = st.one_of(
     st.none(), health_policies(period=(0.5,), timeout=(0.1,), misses=(1, 2), actions=("report", "report", "restart"))
 )
+_MOSTLY_UNASKED = st.one_of(st.none(), st.none(), health_policies())
 # One that has not the time to start is given up at once, and nothing is seen of it.
 _TO_START = (1.0, 3.0)
 
@@ -263,6 +272,8 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
     faults = st.one_of(
         st.builds(f.DuplicatedResponses, st.sampled_from((1, 2))),
         st.builds(f.ResponsesOutOfOrder),
+        st.builds(f.ResponsesOutOfOrder),
+        st.builds(f.ResponsesWithoutId, st.sampled_from((2, 3))),
         st.builds(f.ResponsesWithoutId, st.sampled_from((2, 3))),
         st.builds(f.LostResponses, st.sampled_from((2, 3))),
         st.builds(f.LateResponses, st.sampled_from((0.01, 0.4, 2.0)), st.sampled_from((1, 2))),
@@ -273,28 +284,47 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
         _CRASHES,
     )
     target = st.integers(0, 1)
-    following = st.one_of(
-        st.builds(
-            Request,
-            target,
-            st.sampled_from(("get_state", "bash", "get_session_stats", "no_such_command")),
-            st.sampled_from((0.0005, 0.3, 5.0, None)),
-            wait=_BOOL,
-        ),
-        st.builds(Request, target, st.just("bash"), st.sampled_from((0.1, 0.5, None))),
-        st.builds(Request, target, timeout=st.just(5.0), padding_bytes=st.sampled_from((50_000, 100_000))),
+    timeout = st.sampled_from((0.0005, 0.3, 1.0, 5.0, None))
+    single: st.SearchStrategy[Step] = st.one_of(
+        st.builds(Request, target, st.sampled_from(_COMMANDS), timeout, wait=_BOOL),
+        st.builds(Request, target, st.sampled_from(("bash", "no_such_command")), timeout),
         st.builds(Prompt, target, st.sampled_from((None, None, 3)), tool=_BOOL, wait=_BOOL),
         st.builds(Exec, target, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
         st.builds(Cancel, _FEW),
-        _advance(0.01, 0.3, 2.0),
-        st.builds(Kill, target),
-        st.builds(Stop, target),
         st.builds(Subscribe, st.sampled_from((1, 2, 5))),
         st.builds(Stall, _FEW, st.sampled_from((0.3, 3.0))),
         st.builds(Unsubscribe, _FEW),
     )
-    steps = _then(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=12)
-    return _plans(specs, _each(faults, 2), steps)
+    large = st.builds(
+        Request, target, timeout=st.sampled_from((0.3, 5.0)), padding_bytes=st.sampled_from((50_000, 100_000))
+    )
+    pause = _advance(0.0, 0.01, 0.3, 2.0)
+    end: st.SearchStrategy[Step] = st.one_of(st.builds(Kill, target), st.builds(Kill, target), st.builds(Stop, target))
+    following = st.one_of(
+        st.tuples(single, single, pause),
+        target.flatmap(lambda to: _alike(st.just(to), timeout)),
+        st.tuples(large, large, pause),
+        st.tuples(large, st.builds(Request, target, timeout=timeout), pause),
+        st.tuples(single, end, st.builds(Request, target, timeout=timeout), pause),
+        # While there is no Pi, and for as long as that takes.
+        st.tuples(st.just(Kill()), _advance(0.05), st.builds(Request, timeout=timeout), single, _advance(0.3, 5.0)),
+    )
+    steps = _flat(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=7)
+    return _plans(specs, _each(faults, 2), steps.map(lambda steps: (*steps, Advance(2.0))))
+
+
+_COMMANDS = ("get_state", "bash", "get_session_stats", "no_such_command")
+
+
+def _alike(
+    target: st.SearchStrategy[int], timeout: st.SearchStrategy[float | None]
+) -> st.SearchStrategy[tuple[Step, ...]]:
+    """Several want the same of one Pi, and at the same time."""
+    return st.sampled_from(("get_state", "bash", "bash")).flatmap(
+        lambda command: st.tuples(
+            *[st.builds(Request, target, st.just(command), timeout) for _ in range(3)], _advance(0.01, 1.0)
+        )
+    )
 
 
 _BREAKERS = st.builds(
