@@ -10,17 +10,15 @@ import attrs
 import orjson
 import trio
 
-from ..client import EventStream, Lagged
-from ..concurrency import Subscription
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
-from ..protocol import decoded
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
 from .invariants import recovery_time
 from .leasing import Leasing
+from .listening import hear, read_records
 from .outcomes import BodyRaised, how_it_ended
 from .plans import (
     Acquire,
@@ -29,6 +27,7 @@ from .plans import (
     Exec,
     Kill,
     LeaveTree,
+    Listen,
     OpenTree,
     Plan,
     Prompt,
@@ -48,9 +47,9 @@ from .trace import (
     CallEnded,
     CallStarted,
     FaultsOff,
+    Listened,
     LogsRead,
     Record,
-    RecordsDelivered,
     RequestEnded,
     RequestStarted,
     ScopeEntered,
@@ -122,6 +121,7 @@ class Driver:
         self._readers: list[_Reader] = []
         self._scopes: list[trio.CancelScope] = []
         self._calls = 0
+        self._listeners = 0
         self._requests = 0
         self._active = 0
         self._muted = False
@@ -473,24 +473,18 @@ class Driver:
     async def _unsubscribe(self, step: Unsubscribe) -> None:
         self._readers[step.subscriber % len(self._readers)].scope.cancel()
 
+    async def _listen(self, step: Listen) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._listeners += 1
+            stream = instance.client.subscribe(capacity=step.capacity)
+            self._record(Listened(trio.current_time(), self._listeners, instance.id))
+            self._nursery.start_soon(hear, self._record, self._listeners, instance.id, stream, step.pause)
+
     def _published(self, event: InstanceEvent) -> None:
         if isinstance(event, Registered):
             stream = self._runtime.get(event.instance_id).client.subscribe(capacity=_NEVER_BEHIND)
-            self._nursery.start_soon(self._read_records, event.instance_id, stream)
-
-    async def _read_records(self, name: str, stream: EventStream) -> None:
-        subscription: Subscription[Any] = stream._subscription  # for its batches
-        with suppress(trio.EndOfChannel, Exception):
-            while True:
-                batch = await subscription.receive_batch()
-                self._record(RecordsDelivered(trio.current_time(), name, tuple(map(_text, batch))))
-
-
-def _text(item: Any) -> str:
-    if isinstance(item, Lagged):
-        return f"lagged {item.missed}"
-    record = decoded(item)
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if isinstance(record, dict) else "malformed"
+            self._nursery.start_soon(read_records, self._record, event.instance_id, stream)
 
 
 def _ids(children: list[ChildSpec]) -> tuple[str, ...]:
@@ -508,6 +502,7 @@ _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     Exec: Driver._exec,
     Kill: Driver._kill,
     LeaveTree: Driver._leave_tree,
+    Listen: Driver._listen,
     OpenTree: Driver._open_tree,
     Prompt: Driver._prompt,
     Report: Driver._report,

@@ -26,6 +26,7 @@ __all__ = [
     "Exec",
     "Kill",
     "LeaveTree",
+    "Listen",
     "OpenTree",
     "Prompt",
     "Report",
@@ -190,6 +191,16 @@ class Stall:
 
 
 @attrs.frozen
+class Listen:
+    """Read an instance's events slowly."""
+
+    target: int = 0
+    capacity: int = 3
+    pause: float = 0.05
+    """Seconds behind each."""
+
+
+@attrs.frozen
 class Unsubscribe:
     """A subscriber wants no more."""
 
@@ -212,6 +223,7 @@ Step: TypeAlias = (
     | Advance
     | Subscribe
     | Stall
+    | Listen
     | Unsubscribe
 )
 

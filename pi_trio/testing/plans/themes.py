@@ -26,6 +26,7 @@ from .steps import (
     Exec,
     Kill,
     LeaveTree,
+    Listen,
     OpenTree,
     Prompt,
     Report,
@@ -304,6 +305,7 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.tuples(single, single, pause),
         target.flatmap(lambda to: _alike(st.just(to), timeout)),
         st.tuples(large, large, pause),
+        st.tuples(_LISTENING, st.builds(Prompt, st.just(0), tool=_BOOL), st.builds(Prompt, target), _advance(0.3, 2.0)),
         st.tuples(large, st.builds(Request, target, timeout=timeout), pause),
         st.tuples(single, end, st.builds(Request, target, timeout=timeout), pause),
         # While there is no Pi, and for as long as that takes.
@@ -313,6 +315,7 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
     return _plans(specs, _each(faults, 2), steps.map(lambda steps: (*steps, Advance(2.0))))
 
 
+_LISTENING = st.builds(Listen, st.just(0), st.sampled_from((1, 3, 10)), st.sampled_from((0.02, 0.1)))
 _COMMANDS = ("get_state", "bash", "get_session_stats", "no_such_command")
 
 

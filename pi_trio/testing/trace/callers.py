@@ -19,7 +19,9 @@ __all__ = [
     "CallStarted",
     "Counted",
     "FaultsOff",
+    "Heard",
     "Limited",
+    "Listened",
     "LogsRead",
     "Published",
     "RecordsDelivered",
@@ -215,6 +217,25 @@ class RecordsDelivered(_CallerEvent):
 
 
 @attrs.frozen
+class Listened(_CallerEvent):
+    """Somebody else reads an instance's events from here on, and may fall behind."""
+
+    listener: int
+    instance: str
+
+
+@attrs.frozen
+class Heard(_CallerEvent):
+    """Such a reader was given a record, or was told how many were lost, or that there will be no more."""
+
+    listener: int
+    instance: str
+    record: str | None = None
+    missed: int = 0
+    ended: bool = False
+
+
+@attrs.frozen
 class LogsRead(_CallerEvent):
     """What ``instance.logs()`` had when the instance was over."""
 
@@ -279,6 +300,8 @@ CallerEvent: TypeAlias = (
     | SubscriberItem
     | Unsubscribed
     | RecordsDelivered
+    | Listened
+    | Heard
     | LogsRead
     | ResourceAcquired
     | ResourceReleased
