@@ -161,7 +161,12 @@ def the_unhealthy_are_ended(story: Story) -> Iterator[Finding]:
             if not isinstance(each.event, HealthChanged) or each.event.health is not Health.UNHEALTHY:
                 continue
             launch = life.launch_of(each.event.incarnation)
-            if launch is None or policy.action == "report" or life.asked_before(each.index):
+            if launch is None or life.asked_before(each.index):
+                continue
+            if policy.action == "report":
+                terms = [term for term in launch.sent("SIGTERM") if term.index > each.index]
+                if terms and life.tree is None and not life.asked_before(terms[0].index):
+                    yield Finding(f"{life.instance} was only to be reported, and was ended", each, terms[0])
                 continue
             signalled = any(abs(term.event.at - each.event.at) <= EPSILON for term in launch.sent("SIGTERM"))
             gone = launch.exited is not None and launch.exited.event.at <= each.event.at + EPSILON

@@ -88,7 +88,7 @@ def themes(
 
 
 _RESTARTS = restart_policies(
-    types=(RestartType.PERMANENT, RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.TEMPORARY),
+    types=(RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.PERMANENT, RestartType.TEMPORARY),
     intensity=(1, 2, 3, 8, 8),
     base=(0.1, 1.0),
     cap=(0.15, 2.0, 30.0),
@@ -113,12 +113,13 @@ def _plans(
     afflictions: st.SearchStrategy[tuple[Affliction, ...]],
     steps: st.SearchStrategy[tuple[Step, ...]],
     ending: st.SearchStrategy[Ending] = _ENDINGS,
+    least_specs: int = 1,
     **others: Any,
 ) -> st.SearchStrategy[Plan]:
     return st.builds(
         Plan,
         seed=st.integers(0, 2**32 - 1),
-        specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
+        specs=st.lists(specs, min_size=least_specs, max_size=3).map(tuple),
         afflictions=afflictions,
         steps=steps,
         ending=ending,
@@ -237,20 +238,24 @@ def _on_the_first(faults: list[Fault]) -> tuple[Affliction, ...]:
 def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Plan]:
     """A supervision tree whose children fall."""
     child = st.integers(0, 3)
+    kill = st.builds(Kill, child)
+    moment = _advance(0.05, 0.5, 1.0, 3.0)
     following = st.one_of(
-        _advance(0.05, 0.5, 3.0),
-        _advance(1.0, 3.0),
-        st.builds(Kill, child),
-        st.builds(Kill, child),
-        st.builds(Stop, child),
-        st.builds(LeaveTree, raises=_BOOL),
+        st.tuples(kill, moment),
+        st.tuples(kill, _advance(0.5, 1.0), kill, _advance(0.5, 1.0), kill, _advance(1.0, 3.0)),
+        st.tuples(kill, kill, moment),
+        st.tuples(st.builds(Stop, child), moment),
+        st.tuples(st.builds(Stop, child), kill, moment),
+    )
+    last: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.just(()), st.tuples(kill, st.builds(LeaveTree, raises=_BOOL)), st.tuples(st.builds(LeaveTree, raises=_BOOL))
     )
     opened = st.builds(
         OpenTree,
         st.lists(_FEW, min_size=2, max_size=4).map(tuple),
         st.sampled_from(strategies),
-        st.sampled_from((0, 1, 2, 10, 10)),
-        st.sampled_from((1.0, 10.0)),
+        st.sampled_from((2, 10, 10, 1, 0)),
+        st.sampled_from((10.0, 1.0)),
         wait=_BOOL,
     )
     faults = st.one_of(
@@ -259,13 +264,16 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
     afflictions = st.lists(
         st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((2, 2, 1))), max_size=2
     ).map(tuple)
+    # Some fall while those behind them have not been started.
+    settled: tuple[tuple[Step, ...], ...] = ((Advance(3.0),), (Advance(0.4), Kill(0), Advance(3.0)), (Advance(3.0),))
     steps = st.builds(
-        lambda tree, settled, rest: (tree, *settled, *rest),
+        lambda tree, settled, rest, last: (tree, *settled, *rest, *last, Advance(1.0)),
         opened,
-        st.sampled_from(((), (Advance(3.0),), (Advance(3.0),))),
-        st.lists(following, min_size=2, max_size=8),
+        st.sampled_from(settled),
+        _flat(following=following, most=5),
+        last,
     )
-    return _plans(specs, afflictions, steps)
+    return _plans(specs, afflictions, steps, least_specs=3)
 
 
 def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:

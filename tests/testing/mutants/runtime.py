@@ -107,4 +107,10 @@ MUTANTS = (
         "one process more than max_starting says may start at the same time",
         ("trio.CapacityLimiter(max_starting)", "trio.CapacityLimiter(max_starting + 1)"),
     ),
+    _of(
+        _HERE,
+        "id-taken-twice",
+        "the id of an instance that is alive is given to another",
+        ("if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:", "if wanted == '':"),
+    ),
 )

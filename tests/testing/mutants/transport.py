@@ -73,4 +73,22 @@ MUTANTS = (
             "        self._pending_bytes = 0\n        return self._whole",
         ),
     ),
+    _of(
+        _PIPES,
+        "sender-not-woken",
+        "what is queued waits for the next record",
+        (
+            "        self._queue += record[written:]\n        self._work.set()\n",
+            "        self._queue += record[written:]\n",
+        ),
+    ),
+    _of(
+        _PIPES,
+        "eof-before-the-queue",
+        "stdin is closed while records are queued for it",
+        (
+            "        self._closing = True\n        if self._queue:\n",
+            "        self._closing = True\n        if self._queue and self._broken:\n",
+        ),
+    ),
 )

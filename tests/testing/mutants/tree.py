@@ -76,4 +76,19 @@ MUTANTS = (
         "a temporary child that fell with another is started again",
         ("if child.spec.restart.type is RestartType.TEMPORARY:", "if child.state is InstanceState.STARTING:"),
     ),
+    _of(
+        _HERE,
+        "failure-not-told",
+        "a spent budget does not end the tree",
+        (
+            "            self._announce()\n        return decision\n",
+            "            self.failure = None\n        return decision\n",
+        ),
+    ),
+    _of(
+        "runtime.runtime",
+        "next-child-too-early",
+        "the next child is started though one before it has fallen meanwhile",
+        ("                    await tree.wait_until_all_stand()\n", ""),
+    ),
 )
