@@ -27,7 +27,7 @@ from .world import Fault
 __all__ = ["LifecycleCheck", "LifecycleFailure", "LifecycleReport", "check_lifecycles", "simulated"]
 
 # Hypothesis looks at what it has seen when it makes the next example, which takes longer and longer.
-_BATCH = 10
+_BATCH = 5
 
 
 @attrs.frozen(kw_only=True)

@@ -66,27 +66,21 @@ def themes(
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
+    trees = _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies)
     return (
         _requests(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
-        _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies),
+        trees,
         _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
-        _leases(
-            _or(
-                specs,
-                start_timeout=_TO_START,
-                restart=_RESTARTS,
-                health=_TOLD,
-                max_concurrent=(1, 1, 2, 3),
-                region=(None, "north", "south"),
-            )
-        ),
+        _leases(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, **_ROOMS)),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
+        trees,  # there is much that can go wrong in them
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
         _breakers(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 
 
+_ROOMS = {"max_concurrent": (1, 1, 2, 3), "region": (None, "north", "south")}
 _RESTARTS = restart_policies(
     types=(RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.PERMANENT, RestartType.TEMPORARY),
     intensity=(1, 2, 3, 8, 8),
@@ -97,7 +91,9 @@ _RESTARTS = restart_policies(
 )
 # What is unhealthy is left as it is, for others to see.
 _TOLD = st.one_of(
-    st.none(), health_policies(period=(0.5,), timeout=(0.1,), misses=(1, 2), actions=("report", "report", "restart"))
+    st.none(),
+    health_policies(period=(0.5,), timeout=(0.1,), misses=(1,), actions=("report",)),
+    health_policies(period=(0.5,), timeout=(0.1,), misses=(1, 2), actions=("report", "restart")),
 )
 _MOSTLY_UNASKED = st.one_of(st.none(), st.none(), health_policies())
 # One that has not the time to start is given up at once, and nothing is seen of it.
@@ -258,20 +254,23 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
         st.sampled_from((10.0, 1.0)),
         wait=_BOOL,
     )
+    many = st.builds(
+        OpenTree, st.permutations((0, 1, 2, 0)).map(tuple), st.sampled_from(strategies), st.just(10), wait=st.just(False)
+    )
+    first: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.tuples(opened, st.just(Advance(3.0))),
+        st.tuples(many, st.just(Advance(3.0))),
+        # Some fall while those behind them have not been started.
+        st.tuples(many, _advance(0.3, 0.6, 0.9), st.builds(Kill, st.integers(0, 1)), st.just(Advance(3.0))),
+    )
     faults = st.one_of(
         _CRASHES, st.builds(f.SlowStart, st.sampled_from((0.1, 0.5))), st.builds(f.SlowDeath, st.just(0.4))
     )
     afflictions = st.lists(
         st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((2, 2, 1))), max_size=2
     ).map(tuple)
-    # Some fall while those behind them have not been started.
-    settled: tuple[tuple[Step, ...], ...] = ((Advance(3.0),), (Advance(0.4), Kill(0), Advance(3.0)), (Advance(3.0),))
     steps = st.builds(
-        lambda tree, settled, rest, last: (tree, *settled, *rest, *last, Advance(1.0)),
-        opened,
-        st.sampled_from(settled),
-        _flat(following=following, most=5),
-        last,
+        lambda first, rest, last: (*first, *rest, *last, Advance(1.0)), first, _flat(following=following, most=5), last
     )
     return _plans(specs, afflictions, steps, least_specs=3)
 
@@ -315,6 +314,7 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.tuples(large, large, pause),
         st.tuples(_LISTENING, st.builds(Prompt, st.just(0), tool=_BOOL), st.builds(Prompt, target), _advance(0.3, 2.0)),
         st.tuples(large, st.builds(Request, target, timeout=timeout), pause),
+        st.tuples(large, large, st.builds(Stop, target), pause),
         st.tuples(single, end, st.builds(Request, target, timeout=timeout), pause),
         # While there is no Pi, and for as long as that takes.
         st.tuples(st.just(Kill()), _advance(0.05), st.builds(Request, timeout=timeout), single, _advance(0.3, 5.0)),
@@ -383,11 +383,12 @@ def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.tuples(failing, waiting, failing, waiting, failing, _advance(1.0, 5.0)),
         st.tuples(told, told, told, waiting, _advance(0.6, 2.5, 12.0)),
         st.tuples(told, waiting, _advance(0.4, 6.0, 30.0)),
+        st.tuples(_advance(1.5), waiting, _advance(0.5)),
         st.tuples(told, st.builds(Acquire, target=st.just(0), seconds=st.just(5.0)), told, st.just(Kill()), _advance(3.0)),
     )
     steps = _flat(Spawn(), following=following, most=6)
     silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
-    faults = st.one_of(st.just(()), st.builds(Affliction, silent).map(lambda one: (one,)))
+    faults = st.one_of(st.builds(Affliction, silent).map(lambda one: (one,)), st.just(()))
     return _plans(specs, faults, steps, breaker=_BREAKERS)
 
 
