@@ -13,6 +13,7 @@ import trio
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
+from ..process import Interruption
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
@@ -25,6 +26,7 @@ from .plans import (
     Advance,
     Cancel,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
     Listen,
@@ -47,6 +49,7 @@ from .trace import (
     CallEnded,
     CallStarted,
     FaultsOff,
+    Interrupted,
     Listened,
     LogsRead,
     Record,
@@ -67,6 +70,7 @@ from .world import World
 __all__ = ["Driver"]
 
 _NEVER_BEHIND = 1 << 40
+_SIGINT = 2
 # What a step is waited for at most, in seconds: a request without a time-out may never have an answer.
 _PATIENCE = 20.0
 # A run that ends early looks so often whether its Pi is idle yet; it may have to find out that there is none.
@@ -114,6 +118,8 @@ class Driver:
         self._nursery = nursery  # around the runtime: what it holds sees the runtime's end
         self._numbers = numbers
         self._pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
+        self.interruption = Interruption()
+        """What somebody at the program's terminal has said."""
         self._runtime: Runtime
         self._leasing: Leasing
         self._trees_nursery: trio.Nursery
@@ -437,6 +443,14 @@ class Driver:
         if instance is not None:
             self._world.signal_root(instance.id, step.signal)
 
+    async def _take_interrupt(self, _: Interrupt) -> None:
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """A Ctrl-C comes."""
+        self._record(Interrupted(trio.current_time(), self.interruption.count + 1))
+        self.interruption.take(_SIGINT)
+
     async def _cancel(self, step: Cancel) -> None:
         if step.call < len(self._scopes):
             self._scopes[-1 - step.call].cancel()
@@ -500,6 +514,7 @@ _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     Advance: Driver._advance,
     Cancel: Driver._cancel,
     Exec: Driver._exec,
+    Interrupt: Driver._take_interrupt,
     Kill: Driver._kill,
     LeaveTree: Driver._leave_tree,
     Listen: Driver._listen,

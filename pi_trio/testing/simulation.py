@@ -8,6 +8,7 @@ from collections.abc import Collection
 import trio
 import trio.testing
 
+from ..process import current_interruption
 from ..registry import Registry
 from ..runtime import open_runtime
 from .driver import Driver
@@ -79,7 +80,11 @@ async def drive(plan: Plan, world: World, record: Record, checkpoints: Checkpoin
     _count("before", world, record, earlier)
     async with trio.open_nursery() as nursery:
         driver = Driver(plan, world, record, checkpoints, nursery, names, PI_PATH)
-        await _run_runtime(plan, world, record, checkpoints, driver)
+        token = current_interruption.set(driver.interruption if plan.is_interrupted else None)
+        try:
+            await _run_runtime(plan, world, record, checkpoints, driver)
+        finally:
+            current_interruption.reset(token)
         await driver.finish()
     driver.read_logs()
     _count("after", world, record, earlier)
@@ -109,6 +114,8 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
                 finally:
                     checkpoints.forget()
                     record(ScopeLeft(trio.current_time(), "runtime", left))
+                    for seconds in plan.ending.interrupts:
+                        driver.start_soon(_interrupt, seconds, driver)
                 if around.cancel_called:  # at the last checkpoint of the body, and it was over all the same
                     record(ScopeCancelled(trio.current_time(), "runtime"))
                 if plan.ending.impatient_after is not None:
@@ -127,6 +134,11 @@ async def _lose_patience(seconds: float, around: trio.CancelScope, record: Recor
     await trio.sleep(seconds)
     record(ScopeCancelled(trio.current_time(), "runtime"))
     around.cancel()
+
+
+async def _interrupt(seconds: float, driver: Driver) -> None:
+    await trio.sleep(seconds)
+    driver.interrupt()
 
 
 def _count(when: str, world: World, record: Record, earlier: Collection[threading.Thread]) -> None:

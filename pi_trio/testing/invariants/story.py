@@ -17,6 +17,7 @@ from ..trace import (
     CallEnded,
     CallStarted,
     Folded,
+    Interrupted,
     PipeClosed,
     PipeRead,
     PipeWritten,
@@ -189,6 +190,11 @@ class Story:
             manner = StopManner.POLITE if event.how == "returned" else StopManner.PROMPT
             self._ask(self.trees[event.scope].event.children, index, event.at, manner)
 
+    def _take_interrupted(self, index: int, event: Interrupted) -> None:
+        self._taken[Interrupted].append(Placed(index, event))
+        if event.count > 1:
+            self._ask(self._current, index, event.at, StopManner.HASTY if event.count == 2 else StopManner.FORCE)
+
     def _take_cancelled(self, index: int, event: ScopeCancelled) -> None:
         self.cancelled.add(event.scope)
         if event.scope == "runtime":
@@ -237,6 +243,7 @@ def _next_incarnation(life: Life) -> int:
 _TAKE: dict[type, Callable[[Story, int, Any], None]] = {
     CallEnded: Story._take_call_end,
     CallStarted: Story._take_call,
+    Interrupted: Story._take_interrupted,
     PipeClosed: Story._take_closed,
     PipeRead: Story._take_read,
     PipeWritten: Story._take_written,

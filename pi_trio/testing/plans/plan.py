@@ -10,7 +10,7 @@ from ...launch import InstanceSpec
 from ...lifecycle import BreakerPolicy
 from ..world import Fault
 from .code import as_code
-from .steps import Ending, Step
+from .steps import Ending, Interrupt, Step
 
 __all__ = ["Affliction", "Plan"]
 
@@ -60,6 +60,11 @@ class Plan:
         """Whether anything of it is cancelled at some checkpoint."""
         points = [self.ending.cancel_at, *(getattr(step, "cancel_at", None) for step in self.steps)]
         return any(point is not None for point in points)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether there is a Ctrl-C in it."""
+        return bool(self.ending.interrupts) or any(isinstance(step, Interrupt) for step in self.steps)
 
     def snippet(self) -> str:
         """A short program that replays it."""

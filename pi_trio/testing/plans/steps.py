@@ -24,6 +24,7 @@ __all__ = [
     "Cancel",
     "Ending",
     "Exec",
+    "Interrupt",
     "Kill",
     "LeaveTree",
     "Listen",
@@ -161,6 +162,11 @@ class Kill:
 
 
 @attrs.frozen
+class Interrupt:
+    """A Ctrl-C at the program's terminal. The second one of a plan makes everything hasty, the third takes force."""
+
+
+@attrs.frozen
 class Cancel:
     """Cancel what an earlier step started, if that is not over."""
 
@@ -219,6 +225,7 @@ Step: TypeAlias = (
     | Exec
     | Stop
     | Kill
+    | Interrupt
     | Cancel
     | Advance
     | Subscribe
@@ -242,3 +249,5 @@ class Ending:
     """The body is cancelled at its k-th checkpoint already, whatever step it is in."""
     impatient_after: float | None = None
     """So many seconds after the body returned, what is around the runtime is cancelled."""
+    interrupts: tuple[float, ...] = ()
+    """So many seconds after the body is over, a Ctrl-C comes: see :class:`Interrupt`."""

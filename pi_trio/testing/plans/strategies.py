@@ -21,6 +21,7 @@ from .steps import (
     Cancel,
     Ending,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
     OpenTree,
@@ -182,6 +183,7 @@ def steps(*, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strat
             cancel_at=cancel_at,
         ),
         st.builds(Cancel, call=st.integers(0, 5)),
+        st.builds(Interrupt),
         acquisitions(checkpoints=checkpoints),
         st.builds(
             OpenTree,
@@ -290,6 +292,7 @@ def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
         settle=st.sampled_from((False, False, True)),
         cancel_at=_cancel_at(checkpoints),
         impatient_after=st.sampled_from((None, None, None, 0.0, 0.01, 0.3)),
+        interrupts=st.sampled_from(((), (), (), (0.0, 0.01, 0.3))),
     )
 
 

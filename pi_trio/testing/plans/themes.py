@@ -24,6 +24,7 @@ from .steps import (
     Cancel,
     Ending,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
     Listen,
@@ -53,6 +54,7 @@ _ENDINGS = st.builds(
     how=st.sampled_from(("return", "return", "raise", "cancel", "interrupt")),
     settle=st.sampled_from((False, False, False, True)),
     impatient_after=st.sampled_from((None, None, 0.0, 0.3)),
+    interrupts=st.sampled_from(((), (), (), (0.0, 0.1), (0.0, 0.1, 0.3))),
 )
 _EXITS = st.sampled_from((0, 1, "SIGKILL"))
 _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
@@ -174,6 +176,7 @@ def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
 
 _STUBBORN = st.one_of(
     st.builds(f.IgnoredSigterm),
+    st.just(f.IgnoredSigterm()),
     st.builds(f.IgnoredEnd),
     st.builds(f.SlowDeath, st.sampled_from((0.05, 0.4, 2.0))),
     st.builds(f.Stopped, st.sampled_from((0.1, 0.4)), st.sampled_from((None, 1.0))),
@@ -201,8 +204,9 @@ def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.builds(Prompt, _FEW, tool=_BOOL),
         st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
         st.builds(Exec, _FEW, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
+        st.builds(Interrupt),
     )
-    steps = _then(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=6)
+    steps = _then(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=8)
     return _plans(specs, _each(_STUBBORN, 3), steps)
 
 

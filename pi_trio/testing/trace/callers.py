@@ -20,6 +20,7 @@ __all__ = [
     "Counted",
     "FaultsOff",
     "Heard",
+    "Interrupted",
     "Limited",
     "Listened",
     "LogsRead",
@@ -129,6 +130,13 @@ class StopAsked(_CallerEvent):
 
     instance: str
     manner: StopManner
+
+
+@attrs.frozen
+class Interrupted(_CallerEvent):
+    """A Ctrl-C came: the ``count``-th."""
+
+    count: int
 
 
 @attrs.frozen
@@ -292,6 +300,7 @@ CallerEvent: TypeAlias = (
     | ScopeLeft
     | ScopeExited
     | StopAsked
+    | Interrupted
     | CallStarted
     | CallEnded
     | RequestStarted

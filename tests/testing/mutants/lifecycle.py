@@ -157,4 +157,16 @@ MUTANTS = (
         "the budget's window ends when the process did, not when the next start is due",
         ("if start > due - policy.period", "if start > now - policy.period"),
     ),
+    _of(
+        _STOPPING,
+        "haste-is-patient",
+        "a hasty stop gives the whole grace period",
+        ("if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)", "if manner < StopManner.FORCE else 0.0"),
+    ),
+    _of(
+        _STOPPING,
+        "haste-kills",
+        "a hasty stop gives no time behind SIGTERM",
+        ("_HASTY_GRACE = 0.5", "_HASTY_GRACE = 0.01"),
+    ),
 )

@@ -113,4 +113,16 @@ MUTANTS = (
         "the id of an instance that is alive is given to another",
         ("if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:", "if wanted == '':"),
     ),
+    _of(
+        _HERE,
+        "second-interrupt-ignored",
+        "who interrupts twice is waited for as long as before",
+        ('        self._request_stop_of_all(StopManner.HASTY, "was interrupted twice")\n', ""),
+    ),
+    _of(
+        _HERE,
+        "third-interrupt-ignored",
+        "who interrupts three times is no nearer to the end than before",
+        ('        self._request_stop_of_all(StopManner.FORCE, "was interrupted three times")\n', ""),
+    ),
 )
