@@ -24,7 +24,10 @@ from .outcomes import BodyRaised, how_it_ended
 from .plans import (
     Acquire,
     Advance,
+    Ask,
     Cancel,
+    Connect,
+    Drop,
     Exec,
     Interrupt,
     Kill,
@@ -43,6 +46,7 @@ from .plans import (
     Unregister,
     Unsubscribe,
 )
+from .remotes import Remotes
 from .schedule import Checkpoints
 from .taps import tap
 from .trace import (
@@ -122,6 +126,7 @@ class Driver:
         """What somebody at the program's terminal has said."""
         self._runtime: Runtime
         self._leasing: Leasing
+        self._remotes: Remotes
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
         self._readers: list[_Reader] = []
@@ -136,6 +141,7 @@ class Driver:
         """The runtime is open."""
         self._runtime = runtime
         names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
+        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon)
         self._leasing = Leasing(runtime.registry, self._note, names)
         self._subscribe(_NEVER_BEHIND)
 
@@ -193,6 +199,7 @@ class Driver:
                 await trio.sleep(seconds)
                 for _ in range(_TURNS):
                     await trio.lowlevel.checkpoint()
+        self._remotes.close()
         self._muted = True  # what is cancelled now had no outcome
         for scope in self._scopes:
             scope.cancel()
@@ -393,6 +400,20 @@ class Driver:
 
         await self._do(request, wait=step.wait, cancel_at=step.cancel_at)
 
+    async def _connect(self, step: Connect) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._remotes.connect(step, instance)
+
+    async def _drop(self, step: Drop) -> None:
+        self._remotes.drop(step)
+
+    async def _ask(self, step: Ask) -> None:
+        async def ask() -> None:
+            await self._remotes.ask(step)
+
+        await self._do(ask, wait=step.wait, cancel_at=step.cancel_at)
+
     async def _exec(self, step: Exec) -> None:
         instance = self._instance(step.target)
         if instance is None:
@@ -512,7 +533,10 @@ def _facts(error: object) -> tuple[Any, bytes]:
 _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     Acquire: Driver._acquire,
     Advance: Driver._advance,
+    Ask: Driver._ask,
     Cancel: Driver._cancel,
+    Connect: Driver._connect,
+    Drop: Driver._drop,
     Exec: Driver._exec,
     Interrupt: Driver._take_interrupt,
     Kill: Driver._kill,

@@ -10,6 +10,7 @@ from ..trace import Trace
 from . import (
     asking,
     breakers,
+    connections,
     health,
     leases,
     ledger,
@@ -89,6 +90,10 @@ _ALL: tuple[Invariant, ...] = (
     subscribers.no_gap_without_lagged,
     subscribers.snapshots_are_the_table,
     listeners.slow_readers_are_told,
+    connections.nothing_is_asked_twice,
+    connections.what_is_lost_is_told,
+    connections.gaps_are_marked,
+    connections.connections_are_made_again,
     ledger.events_are_numbered_as_they_came,
     ledger.the_report_adds_up,
     breakers.breakers_follow_their_table,

@@ -21,7 +21,10 @@ from ...supervisor import Strategy
 __all__ = [
     "Acquire",
     "Advance",
+    "Ask",
     "Cancel",
+    "Connect",
+    "Drop",
     "Ending",
     "Exec",
     "Interrupt",
@@ -96,6 +99,37 @@ class Request:
     cancel_at: int | None = None
     padding_bytes: int = 0
     """So much is sent beside it: more than a pipe holds is not taken at once."""
+
+
+@attrs.frozen
+class Connect:
+    """Connect a client to an instance, over a link that may drop. It connects again by itself."""
+
+    target: int = 0
+    attempts: int = 10
+    """How often it tries in a row."""
+    places: int = 1000
+    """How many requests may wait for another link ..."""
+    patience: float = 30.0
+    """... and for how many seconds each."""
+
+
+@attrs.frozen
+class Drop:
+    """A connection drops, with what is on its way, and there is no other for a while."""
+
+    connection: int = 0
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Ask:
+    """Send a request over a connection."""
+
+    connection: int = 0
+    timeout: float | None = 5.0
+    wait: bool = False
+    cancel_at: int | None = None
 
 
 @attrs.frozen
@@ -222,6 +256,9 @@ Step: TypeAlias = (
     | LeaveTree
     | Prompt
     | Request
+    | Connect
+    | Drop
+    | Ask
     | Exec
     | Stop
     | Kill

@@ -21,7 +21,10 @@ from .plan import Affliction, Plan
 from .steps import (
     Acquire,
     Advance,
+    Ask,
     Cancel,
+    Connect,
+    Drop,
     Ending,
     Exec,
     Interrupt,
@@ -78,6 +81,7 @@ def themes(
         trees,  # there is much that can go wrong in them
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
         _breakers(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
+        _connections(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 
@@ -394,6 +398,38 @@ def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
     silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
     faults = st.one_of(st.builds(Affliction, silent).map(lambda one: (one,)), st.just(()))
     return _plans(specs, faults, steps, breaker=_BREAKERS)
+
+
+def _connections(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """Much is asked over links that drop."""
+    connection = st.integers(0, 1)
+    ask = st.builds(Ask, connection, st.sampled_from((0.01, 0.5, 5.0, None)))
+    drop = st.builds(Drop, connection, st.sampled_from((0.0, 0.0, 0.3, 3.0)))
+    moment = _advance(0.0, 0.003, 0.01, 0.03)
+    while_long = _advance(0.3, 2.0, 2.0)
+    prompt = st.builds(Prompt, tool=_BOOL)
+    following = st.one_of(
+        st.tuples(ask, ask, moment, drop, ask, while_long),
+        st.tuples(ask, ask, moment, ask, moment, drop, while_long, drop, ask, while_long),
+        st.tuples(prompt, _advance(0.05, 0.3), drop, _advance(0.05, 0.3), ask, while_long),
+        st.tuples(drop, ask, ask, moment, st.builds(Cancel, _FEW), while_long),
+        st.tuples(drop, moment, drop, _advance(0.3, 31.0)),
+        st.tuples(ask, st.builds(Kill), ask, while_long),
+        st.tuples(prompt, ask, st.builds(Stop), ask, while_long),
+    )
+    connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
+    steps = st.builds(
+        lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),
+        connect,
+        connect,
+        _flat(following=following, most=5),
+    )
+    faults = st.one_of(
+        st.just(()),
+        st.builds(f.LateResponses, st.sampled_from((0.05, 0.4)), st.sampled_from((1, 2))).map(lambda one: [one]),
+        st.builds(f.ResponsesOutOfOrder).map(lambda one: [one]),
+    )
+    return _plans(specs, faults.map(lambda some: _on_the_first(list(some))), steps)
 
 
 def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:

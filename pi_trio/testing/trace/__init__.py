@@ -34,6 +34,18 @@ from .callers import (
     TreeOpened,
     Unsubscribed,
 )
+from .connections import (
+    AskEnded,
+    AskStarted,
+    Connected,
+    ConnectionEvent,
+    ConnectionHeard,
+    LinkEnded,
+    LinkOpened,
+    LinkReceived,
+    LinkRefused,
+    LinkWritten,
+)
 from .registry import (
     BreakerTold,
     CapacityReported,
@@ -67,11 +79,16 @@ from .world import (
 )
 
 __all__ = [
+    "AskEnded",
+    "AskStarted",
     "BreakerTold",
     "CallEnded",
     "CallStarted",
     "CallerEvent",
     "CapacityReported",
+    "Connected",
+    "ConnectionEvent",
+    "ConnectionHeard",
     "Counted",
     "FaultActed",
     "FaultsOff",
@@ -84,6 +101,11 @@ __all__ = [
     "LeaseLeft",
     "LeaseRefused",
     "Limited",
+    "LinkEnded",
+    "LinkOpened",
+    "LinkReceived",
+    "LinkRefused",
+    "LinkWritten",
     "Listened",
     "LogsRead",
     "Misuse",

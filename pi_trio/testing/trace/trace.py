@@ -11,12 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 
 from .callers import CallerEvent
+from .connections import ConnectionEvent
 from .registry import RegistryTraceEvent
 from .world import WorldEvent
 
 __all__ = ["Record", "Recorder", "Trace", "TraceEvent"]
 
-TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent
+TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent | ConnectionEvent
 Record: TypeAlias = Callable[[TraceEvent], None]
 """Takes down one event. Given to whatever has something to tell."""
 
