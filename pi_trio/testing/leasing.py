@@ -9,7 +9,7 @@ import trio
 from ..errors import ConnectionClosed, InstanceNotFound
 from ..registry import Lease, Registry
 from .outcomes import BodyRaised, how_it_ended
-from .plans import Acquire, Report, Unregister
+from .plans import Acquire, Report
 from .taps import LeaseNames
 from .trace import BreakerTold, LeaseEnded, LeaseLeft, Record
 

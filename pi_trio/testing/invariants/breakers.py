@@ -37,32 +37,43 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
     if policy is None:
         return
     breakers: dict[str, Breaker] = {}
-    cause: Placed[Any] | None = None  # what the breaker of an instance was told last, and whether that has had its effect
+    cause: Placed[Any] | None = None  # what a breaker was told last, until that has had its effect
     for each in _in_order(story):
         event, due = each.event, _due(policy, breakers, cause)
-        if isinstance(event, BreakerChanged):
-            before = breakers.get(event.instance_id)
-            if before is None or (due is not None and (event.instance_id, event.breaker) != due):
-                yield Finding(f"this should be {due}", cause, each)
-            elif due is None and not _may_follow_by_itself(story, policy, before, event):
-                yield Finding(f"nothing made it so: it was {before}", each)
-            if before is not None:
-                breakers[event.instance_id] = event.breaker
-            cause = None
-            continue
         if isinstance(event, ResourceAcquired):
             if due is not None and due[1].state is _S.OPEN and event.resource == f"lease of {due[0]}":
                 yield Finding("it was given away before the failure counted", cause, each)
             continue
-        if due is not None:
+        if isinstance(event, BreakerChanged):
+            yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
+        elif due is not None:
             yield Finding("it did not count", cause, each)
-        cause = None
-        if isinstance(event, Registered):
-            breakers[event.instance_id] = Breaker()
-        elif isinstance(event, Unregistered):
-            breakers.pop(event.instance_id, None)
-        elif isinstance(event, LeaseLeft | BreakerTold):
-            cause = each
+        cause = each if isinstance(event, LeaseLeft | BreakerTold) else None
+        _keep(breakers, event)
+
+
+def _is_due(
+    story: Story,
+    policy: BreakerPolicy,
+    before: Breaker | None,
+    due: tuple[str, Breaker] | None,
+    cause: Placed[Any] | None,
+    each: Placed[BreakerChanged],
+) -> Iterator[Finding]:
+    if before is None or (due is not None and (each.event.instance_id, each.event.breaker) != due):
+        yield Finding(f"this should be {due}", cause, each)
+    elif due is None and not _may_follow_by_itself(story, policy, before, each.event):
+        yield Finding(f"nothing made it so: it was {before}", each)
+
+
+def _keep(breakers: dict[str, Breaker], event: object) -> None:
+    """Note what an event tells of breakers."""
+    if isinstance(event, Registered):
+        breakers[event.instance_id] = Breaker()
+    elif isinstance(event, Unregistered):
+        breakers.pop(event.instance_id, None)
+    elif isinstance(event, BreakerChanged) and event.instance_id in breakers:
+        breakers[event.instance_id] = event.breaker
 
 
 def _policy(story: Story) -> BreakerPolicy | None:
@@ -77,9 +88,7 @@ def _in_order(story: Story) -> list[Placed[Any]]:
     return sorted(events, key=lambda each: each.index)
 
 
-def _due(
-    policy: BreakerPolicy, breakers: dict[str, Breaker], cause: Placed[Any] | None
-) -> tuple[str, Breaker] | None:
+def _due(policy: BreakerPolicy, breakers: dict[str, Breaker], cause: Placed[Any] | None) -> tuple[str, Breaker] | None:
     """Which breaker has to be another now, and what; ``None`` when none has to."""
     worked = None if cause is None else _worked(cause.event)
     if cause is None or worked is None or cause.event.instance not in breakers:

@@ -34,7 +34,9 @@ _SOON = 1.0
 
 def _of(story: Story, connection: int, *kinds: type) -> list[Placed[Any]]:
     """What happened to one connection, in order."""
-    events: list[Placed[Any]] = [each for kind in kinds for each in story.all(kind)]
+    events: list[Placed[Any]] = []
+    for kind in kinds:
+        events += story.all(kind)
     return sorted((each for each in events if each.event.connection == connection), key=lambda each: each.index)
 
 
@@ -85,9 +87,9 @@ def what_is_lost_is_told(story: Story) -> Iterator[Finding]:
         due = answer or over
         if due is not None and due.index < end.index and end.event.at > due.event.at + story.slack:
             yield Finding("it should have ended then", asked, due, end)
-        if due is over and over is not None and over.index < end.index and over.event.code == 1006:
-            if end.event.outcome not in ("ConnectionLost", "RequestTimeout", "cancelled"):
-                yield Finding("its connection was lost", asked, over, end)
+        dropped = due is over and over is not None and over.index < end.index and over.event.code == 1006
+        if dropped and end.event.outcome not in ("ConnectionLost", "RequestTimeout", "cancelled"):
+            yield Finding("its connection was lost", asked, over, end)
 
 
 def _end_of_link(story: Story, asked: Placed[AskStarted], written: Placed[LinkWritten]) -> Placed[Any] | None:
@@ -146,7 +148,7 @@ def gaps_are_marked(story: Story) -> Iterator[Finding]:
         expected = _expected(story, connected.event.connection)
         for (text, away, came), got in zip(expected, heard, strict=False):
             if got.event.record != text:
-                yield Finding(f"{text and text[:200] or 'Reconnected'} should have come now", came, got)
+                yield Finding(f"{(text or 'Reconnected')[:200]} should have come now", came, got)
                 return
             if away is not None and abs((got.event.away or 0.0) - away) > story.slack:
                 yield Finding(f"there was no link for {away:g} s", came, got)

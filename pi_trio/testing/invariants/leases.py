@@ -145,7 +145,9 @@ def _is_refused_rightly(
             yield Finding(f"a time-out of {asked.timeout} s took {waited:g} s", asker.asked, refused)
     elif refused.event.outcome == "NoMatchingInstance":
         # It was decided in this instant; others may have come in it.
-        fitting = [name for name, each in members.items() if each.fits(asked.criteria) and each.since < refused.event.at]
+        fitting = [
+            name for name, each in members.items() if each.fits(asked.criteria) and each.since < refused.event.at
+        ]
         if set(fitting) - asked.criteria.exclude:
             yield Finding(f"{fitting[0]} is of that kind", asker.asked, refused)
 
@@ -216,7 +218,7 @@ def _before_time_passes(story: Story) -> Iterator[Placed[Any]]:
 def leases_are_counted(story: Story) -> Iterator[Finding]:
     """What is published of an instance's leases is how many of them are held, and never more than it has room for."""
     holders: dict[str, set[str]] = {}
-    moves = [*story.all(ResourceAcquired), *story.all(ResourceReleased)]
+    moves: list[Placed[Any]] = [*story.all(ResourceAcquired), *story.all(ResourceReleased)]
     leases = [Placed(each.index, each.event) for each in moves if each.event.resource.startswith(_RESOURCE)]
     if not leases:
         return

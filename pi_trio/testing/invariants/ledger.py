@@ -86,7 +86,5 @@ def _group(members: Members, name: str, what: str) -> str | None:
 def _sum(members: Members, names: list[str]) -> Capacity:
     total = sum(members[name].profile.max_concurrent for name in names)
     in_use = sum(members[name].in_use for name in names)
-    free = sum(
-        members[name].profile.max_concurrent - members[name].in_use for name in names if members[name].usable
-    )
+    free = sum(members[name].profile.max_concurrent - members[name].in_use for name in names if members[name].usable)
     return Capacity(len(names), total, in_use, free, total - in_use - free)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import orjson
 
@@ -223,28 +224,31 @@ def what_is_sent_gets_through(story: Story) -> Iterator[Finding]:
     behind what was sent before, as long as it is being read.
     """
     for launch in story.launches:
-        ends = [launch.exited] if launch.exited else []
-        ends += [launch.closed["stdin"]] if "stdin" in launch.closed else []
+        name = f"{launch.life.instance}/{launch.incarnation}"
         closed = launch.closed.get("stdin")
-        moves = sorted((*launch.written["stdin"], *launch.read["stdin"]), key=lambda each: each.index)
-        half = queued = 0
-        for each, following in pairwise((*moves, None)):
-            assert each is not None
-            if isinstance(each.event, PipeWritten):
-                queued += len(each.event.data)
-                half = not each.event.data.endswith(b"\n")
-            else:
-                queued -= each.event.size
-            if not half or queued:
-                continue
+        yield from _stuck(story, launch, name)
+        if closed is not None and not launch.stdin.endswith(b"\n") and _reads_on(launch, closed):
+            yield Finding(f"{name} was reading a record when its stdin closed", closed)
+
+
+def _stuck(story: Story, launch: Launch, name: str) -> Iterator[Finding]:
+    ends: list[Placed[Any]] = [each for each in (launch.exited, launch.closed.get("stdin")) if each is not None]
+    moves: list[Placed[Any]] = [*launch.written["stdin"], *launch.read["stdin"]]
+    moves.sort(key=lambda each: each.index)
+    half, queued = False, 0
+    for each, following in pairwise((*moves, None)):
+        assert each is not None
+        if isinstance(each.event, PipeWritten):
+            queued += len(each.event.data)
+            half = not each.event.data.endswith(b"\n")
+        else:
+            queued -= each.event.size
+        if half and not queued:
             nexts = [end.event.at for end in ends if end.index > each.index]
             nexts += [] if following is None else [following.event.at]
             if min(nexts, default=story.end_at) > each.event.at + story.slack + _TURN_SECONDS:
-                says = f"{launch.life.instance}/{launch.incarnation} had read half a record, and the rest did not come"
-                yield Finding(says, each, following)
-                break
-        if closed is not None and not launch.stdin.endswith(b"\n") and _reads_on(launch, closed):
-            yield Finding(f"{launch.life.instance}/{launch.incarnation} was reading a record when its stdin closed", closed)
+                yield Finding(f"{name} had read half a record, and the rest did not come", each, following)
+                return
 
 
 def _reads_on(launch: Launch, closed: Placed[PipeClosed]) -> bool:

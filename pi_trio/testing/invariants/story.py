@@ -192,7 +192,7 @@ class Story:
 
     def _take_interrupted(self, index: int, event: Interrupted) -> None:
         self._taken[Interrupted].append(Placed(index, event))
-        if event.count > 1:
+        if event.count in (2, 3):
             self._ask(self._current, index, event.at, StopManner.HASTY if event.count == 2 else StopManner.FORCE)
 
     def _take_cancelled(self, index: int, event: ScopeCancelled) -> None:

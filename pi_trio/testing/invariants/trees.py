@@ -14,7 +14,12 @@ from .life import TERMINAL_STATES, Life
 from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["a_spent_budget_ends_the_tree", "children_restart_together", "children_rise_and_fall_in_order", "the_right_ones_fall_together"]
+__all__ = [
+    "a_spent_budget_ends_the_tree",
+    "children_restart_together",
+    "children_rise_and_fall_in_order",
+    "the_right_ones_fall_together",
+]
 
 _S = InstanceState
 
@@ -86,9 +91,13 @@ def a_spent_budget_ends_the_tree(story: Story) -> Iterator[Finding]:
             continue
         if left is None or left.event.at > first.event.at + story.slack:
             yield Finding("the body of its tree went on", first, left)
-        elif left.index > first.index and left.event.how == "cancelled" and over is not None:
-            if over.event.how not in ("RestartIntensityExceeded", "cancelled"):
-                yield Finding("that is not why the tree was given up", first, over)
+        elif (
+            left.index > first.index
+            and left.event.how == "cancelled"
+            and over is not None
+            and over.event.how not in ("RestartIntensityExceeded", "cancelled")
+        ):
+            yield Finding("that is not why the tree was given up", first, over)
 
 
 @invariant(20)

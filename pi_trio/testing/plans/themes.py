@@ -200,17 +200,23 @@ _STUBBORN = st.one_of(
 
 def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
     """Instances that do not want to end are ended, with requests in flight."""
-    following = st.one_of(
-        st.builds(Stop, _FEW, force=_BOOL),
-        st.builds(Stop, _FEW),
-        st.builds(Kill, _FEW),
-        _advance(0.001, 0.1, 0.4, 1.0),
+    stop = st.builds(Stop, _FEW, force=_BOOL)
+    busy: st.SearchStrategy[Step] = st.one_of(
         st.builds(Prompt, _FEW, tool=_BOOL),
         st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
         st.builds(Exec, _FEW, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
-        st.builds(Interrupt),
     )
-    steps = _then(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=8)
+    moment = _advance(0.001, 0.1, 0.4, 1.0)
+    interrupt = st.just(Interrupt())
+    following = st.one_of(
+        st.tuples(busy, stop, moment),
+        st.tuples(busy, moment, st.builds(Stop, _FEW), busy, moment),
+        st.tuples(st.builds(Stop, _FEW), moment, stop, moment),
+        st.tuples(st.builds(Kill, _FEW), stop, moment),
+        st.tuples(interrupt, interrupt, moment, st.builds(Spawn, _FEW)),
+        st.tuples(st.builds(Stop, _FEW), moment, interrupt, moment),
+    )
+    steps = _flat(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=5)
     return _plans(specs, _each(_STUBBORN, 3), steps)
 
 
@@ -263,7 +269,11 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
         wait=_BOOL,
     )
     many = st.builds(
-        OpenTree, st.permutations((0, 1, 2, 0)).map(tuple), st.sampled_from(strategies), st.just(10), wait=st.just(False)
+        OpenTree,
+        st.permutations((0, 1, 2, 0)).map(tuple),
+        st.sampled_from(strategies),
+        st.just(10),
+        wait=st.just(False),
     )
     first: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
         st.tuples(opened, st.just(Advance(3.0))),
@@ -354,7 +364,9 @@ _BREAKERS = st.builds(
 )
 
 
-def _flat(*first: Step, following: st.SearchStrategy[tuple[Step, ...]], most: int) -> st.SearchStrategy[tuple[Step, ...]]:
+def _flat(
+    *first: Step, following: st.SearchStrategy[tuple[Step, ...]], most: int
+) -> st.SearchStrategy[tuple[Step, ...]]:
     """Some steps, and then some that come several at a time."""
     rests = st.lists(following, min_size=2, max_size=most)
     return rests.map(lambda rest: (*first, *(step for steps in rest for step in steps)))
@@ -392,7 +404,9 @@ def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
         st.tuples(told, told, told, waiting, _advance(0.6, 2.5, 12.0)),
         st.tuples(told, waiting, _advance(0.4, 6.0, 30.0)),
         st.tuples(_advance(1.5), waiting, _advance(0.5)),
-        st.tuples(told, st.builds(Acquire, target=st.just(0), seconds=st.just(5.0)), told, st.just(Kill()), _advance(3.0)),
+        st.tuples(
+            told, st.builds(Acquire, target=st.just(0), seconds=st.just(5.0)), told, st.just(Kill()), _advance(3.0)
+        ),
     )
     steps = _flat(Spawn(), following=following, most=6)
     silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
@@ -400,23 +414,27 @@ def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
     return _plans(specs, faults, steps, breaker=_BREAKERS)
 
 
-def _connections(specs: _Specs) -> st.SearchStrategy[Plan]:
-    """Much is asked over links that drop."""
-    connection = st.integers(0, 1)
-    ask = st.builds(Ask, connection, st.sampled_from((0.01, 0.5, 5.0, None)))
-    drop = st.builds(Drop, connection, st.sampled_from((0.0, 0.0, 0.3, 3.0)))
-    moment = _advance(0.0, 0.003, 0.01, 0.03)
+def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
+    """What befalls one connection."""
+    ask = st.builds(Ask, st.just(connection), st.sampled_from((0.5, 5.0, None, 0.01)))
+    drop = st.builds(Drop, st.just(connection), st.sampled_from((0.0, 0.0, 0.3, 3.0)))
+    moment = _advance(0.01, 0.003, 0.0, 0.03)
     while_long = _advance(0.3, 2.0, 2.0)
     prompt = st.builds(Prompt, tool=_BOOL)
-    following = st.one_of(
+    return st.one_of(
         st.tuples(ask, ask, moment, drop, ask, while_long),
         st.tuples(ask, ask, moment, ask, moment, drop, while_long, drop, ask, while_long),
         st.tuples(prompt, _advance(0.05, 0.3), drop, _advance(0.05, 0.3), ask, while_long),
-        st.tuples(drop, ask, ask, moment, st.builds(Cancel, _FEW), while_long),
+        st.tuples(drop, prompt, ask, ask, moment, st.builds(Cancel, _FEW), while_long),
         st.tuples(drop, moment, drop, _advance(0.3, 31.0)),
         st.tuples(ask, st.builds(Kill), ask, while_long),
         st.tuples(prompt, ask, st.builds(Stop), ask, while_long),
     )
+
+
+def _connections(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """Much is asked over links that drop."""
+    following = st.integers(0, 1).flatmap(_drops)
     connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
     steps = st.builds(
         lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),

@@ -172,6 +172,9 @@ MUTANTS = (
         "client.gate",
         "wait-without-timeout",
         "the wait for the next Pi has no time-out",
-        ("with trio.move_on_after(min(own, self._patience)) as scope:", "with trio.move_on_after(self._patience) as scope:"),
+        (
+            "with trio.move_on_after(min(own, self._patience)) as scope:",
+            "with trio.move_on_after(self._patience) as scope:",
+        ),
     ),
 )

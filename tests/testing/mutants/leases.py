@@ -144,7 +144,10 @@ MUTANTS = (
         _LEASES,
         "blame-forgotten",
         "that a lease's holder blamed the instance does not count",
-        ("failed = lease._blamed or isinstance(error, ConnectionClosed)", "failed = isinstance(error, ConnectionClosed)"),
+        (
+            "failed = lease._blamed or isinstance(error, ConnectionClosed)",
+            "failed = isinstance(error, ConnectionClosed)",
+        ),
     ),
     _of(
         _LEASES,

@@ -161,7 +161,10 @@ MUTANTS = (
         _STOPPING,
         "haste-is-patient",
         "a hasty stop gives the whole grace period",
-        ("if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)", "if manner < StopManner.FORCE else 0.0"),
+        (
+            "if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)",
+            "if manner < StopManner.FORCE else 0.0",
+        ),
     ),
     _of(
         _STOPPING,
