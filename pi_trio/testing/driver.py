@@ -194,12 +194,12 @@ class Driver:
 
     async def finish(self) -> None:
         """The runtime is over: whatever was under way has to be, too."""
+        self._remotes.close()
         for seconds in (0.0, _RUN_SECONDS):
             if self._active:
                 await trio.sleep(seconds)
                 for _ in range(_TURNS):
                     await trio.lowlevel.checkpoint()
-        self._remotes.close()
         self._muted = True  # what is cancelled now had no outcome
         for scope in self._scopes:
             scope.cancel()
