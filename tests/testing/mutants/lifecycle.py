@@ -172,4 +172,22 @@ MUTANTS = (
         "a hasty stop gives no time behind SIGTERM",
         ("_HASTY_GRACE = 0.5", "_HASTY_GRACE = 0.01"),
     ),
+    _of(
+        _RESTART,
+        "window-begins-now",
+        "a restart counts from the ending before it, not from when it was due",
+        ("RestartHistory((*recent, due), in_a_row + 1)", "RestartHistory((*recent, now - delay), in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "row-goes-on",
+        "a restart behind a long run is counted with those before that",
+        ("RestartHistory((*recent, due), in_a_row + 1)", "RestartHistory((*recent, due), history.in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "forgiven-too-late",
+        "the delay is forgotten only after twice the time that it should take",
+        ("if ran_for >= policy.reset_after else", "if ran_for >= 2 * policy.reset_after else"),
+    ),
 )

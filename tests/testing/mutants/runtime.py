@@ -109,12 +109,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "id-taken-twice",
-        "the id of an instance that is alive is given to another",
-        ("if wanted in self._supervisors and self._supervisors[wanted].state not in TERMINAL:", "if wanted == '':"),
-    ),
-    _of(
-        _HERE,
         "second-interrupt-ignored",
         "who interrupts twice is waited for as long as before",
         ('        self._request_stop_of_all(StopManner.HASTY, "was interrupted twice")\n', ""),
@@ -124,5 +118,14 @@ MUTANTS = (
         "third-interrupt-ignored",
         "who interrupts three times is no nearer to the end than before",
         ('        self._request_stop_of_all(StopManner.FORCE, "was interrupted three times")\n', ""),
+    ),
+    _of(
+        _HERE,
+        "over-and-still-a-member",
+        "an instance that is over stays a member of the registry",
+        (
+            "                    sender.send_nowait(Unregistered(name, trio.current_time(), str(supervisor.state)))\n",
+            "",
+        ),
     ),
 )
