@@ -211,7 +211,7 @@ def test_one_plan_has_one_trace_in_every_process() -> None:
         )
         digests.add(done.stdout)
     assert len(digests) == 1
-    assert len(digests.pop().split()) == 24
+    assert len(digests.pop().split()) == 30
 
 
 def test_one_plan_has_one_trace_again_and_again() -> None:

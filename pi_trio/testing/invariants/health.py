@@ -168,7 +168,13 @@ def the_unhealthy_are_ended(story: Story) -> Iterator[Finding]:
                 if terms and life.tree is None and not life.asked_before(terms[0].index):
                     yield Finding(f"{life.instance} was only to be reported, and was ended", each, terms[0])
                 continue
-            signalled = any(abs(term.event.at - each.event.at) <= EPSILON for term in launch.sent("SIGTERM"))
+            # One that is dying already takes it, and nothing comes of it.
+            signalled = any(
+                term.event.signal == "SIGTERM"
+                and term.event.sender == "runtime"
+                and abs(term.event.at - each.event.at) <= EPSILON
+                for term in launch.signals
+            )
             gone = launch.exited is not None and launch.exited.event.at <= each.event.at + EPSILON
             if not signalled and not gone:
                 yield Finding(f"{life.instance} is unhealthy, and nobody ended it", each)

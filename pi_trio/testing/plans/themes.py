@@ -75,7 +75,7 @@ def themes(
     return (
         _requests(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
         trees,
-        _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
+        _restarts(_or(specs, start_timeout=_TO_START, restart=st.one_of(_RESTARTS, _NARROW), health=st.none())),
         _leases(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, **_ROOMS)),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         trees,  # there is much that can go wrong in them
@@ -94,6 +94,16 @@ _RESTARTS = restart_policies(
     cap=(0.15, 2.0, 30.0),
     jitter=(0.0, 0.2, 1.0),
     reset_after=(0.5, 3.0, 30.0),
+)
+# Where one more restart, or a delay that is a little longer, makes the difference.
+_NARROW = restart_policies(
+    types=(RestartType.PERMANENT, RestartType.TRANSIENT),
+    intensity=(2, 1, 3),
+    period=(5.0, 2.0, 3.0),
+    base=(1.0, 0.5),
+    cap=(2.0, 30.0),
+    jitter=(0.0, 0.2),
+    reset_after=(30.0, 0.5),
 )
 # What is unhealthy is left as it is, for others to see.
 _TOLD = st.one_of(
@@ -187,6 +197,8 @@ _STUBBORN = st.one_of(
     st.builds(f.StopsReading, st.sampled_from((50, 1000))),
     st.builds(f.HalfRecordAtExit),
     st.builds(f.Flood, st.sampled_from(("stdout", "stderr")), st.just(0.1), st.sampled_from((0.01, 0.1))),
+    st.builds(f.Flood, st.just("stdout"), st.just(0.1), st.just(0.01), st.just(1000)),
+    st.builds(f.Crash, st.sampled_from((0.6, 1.0)), _EXITS, st.just("Error: out of memory\n")),
     st.builds(f.Mute, st.integers(1, 10)),
     st.builds(
         f.Grandchild,
@@ -463,16 +475,19 @@ def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:
     )
     cancel_at = st.none() if checkpoints == 0 else st.one_of(st.none(), st.none(), st.integers(1, checkpoints))
     spawns = st.lists(
-        st.builds(Spawn, _FEW, wait=st.sampled_from((False, False, True)), cancel_at=cancel_at), min_size=2, max_size=8
+        st.builds(Spawn, _FEW, wait=st.sampled_from((False, False, False, True)), cancel_at=cancel_at),
+        min_size=2,
+        max_size=8,
     )
-    following = st.one_of(
-        st.builds(Stop, st.integers(0, 5)),
-        st.builds(Cancel, st.integers(0, 5)),
-        st.builds(Spawn, _FEW, wait=_BOOL),
-        _advance(0.001, 0.1, 1.0),
-        st.builds(Request, st.integers(0, 5), timeout=st.sampled_from((0.3, None))),
+    stop = st.builds(Stop, st.integers(0, 5), wait=st.just(False))
+    following: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.tuples(stop, stop, _advance(0.1, 1.0)),
+        st.tuples(st.builds(Spawn, _FEW, wait=st.just(False)), _advance(0.0, 0.001, 0.1), stop, _advance(1.0)),
+        st.tuples(st.builds(Cancel, st.integers(0, 5)), _advance(0.001, 0.1)),
+        st.tuples(st.builds(Spawn, _FEW, wait=_BOOL)),
+        st.tuples(st.builds(Request, st.integers(0, 5), timeout=st.sampled_from((0.3, None))), _advance(0.1, 1.0)),
     )
-    steps = st.builds(lambda first, rest: (*first, *rest), spawns, st.lists(following, max_size=5))
+    steps = st.builds(lambda first, rest: (*first, *rest), spawns, _flat(following=following, most=5))
     return _plans(
         specs,
         _each(faults, 6),

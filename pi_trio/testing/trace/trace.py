@@ -81,6 +81,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, Sequence):
         return [_plain(each) for each in value]
+    if isinstance(value, frozenset):
+        return sorted((_plain(each) for each in value), key=str)
     if attrs.has(type(value)):
         fields = {name: _plain(getattr(value, name)) for name in _names(type(value))}
         return {"": type(value).__name__, **fields}

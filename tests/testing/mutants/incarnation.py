@@ -203,10 +203,4 @@ MUTANTS = (
         "an unhealthy instance is ended though its policy only wants to know",
         (' and policy.action != "report":', ":"),
     ),
-    _of(
-        _HERE,
-        "stop-becomes-gentler",
-        "a stop under way takes the manner of whoever asked last",
-        ("        elif manner > self._manner:\n", "        elif manner != self._manner:\n"),
-    ),
 )
