@@ -34,7 +34,7 @@ _BATCH = 5
 class LifecycleCheck:
     """What is to be tested, and how much."""
 
-    examples: int = 250
+    examples: int = 400
     """So many plans, with a few instances each."""
     seconds: float | None = None
     """If given: as many plans as take so long, and ``examples`` does not count."""
@@ -119,7 +119,7 @@ def check_lifecycles(
     """Run plans on a simulated world, and check that every promise holds in each.
 
     Args:
-        check: what is tested; by default 250 plans of everything.
+        check: what is tested; by default 400 plans of everything.
         progress: called with each plan that came out well, and its trace.
 
     Raises:

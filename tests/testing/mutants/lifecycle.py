@@ -159,15 +159,6 @@ MUTANTS = (
     ),
     _of(
         _STOPPING,
-        "haste-is-patient",
-        "a hasty stop gives the whole grace period",
-        (
-            "if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)",
-            "if manner < StopManner.FORCE else 0.0",
-        ),
-    ),
-    _of(
-        _STOPPING,
         "haste-kills",
         "a hasty stop gives no time behind SIGTERM",
         ("_HASTY_GRACE = 0.5", "_HASTY_GRACE = 0.01"),
