@@ -241,12 +241,6 @@ MUTANTS = (
         ),
     ),
     _of(
-        _INDEX,
-        "gone-and-still-in-the-pool",
-        "an instance that is no member any more is selected",
-        ("                pool.discard(name)\n", "                pass\n"),
-    ),
-    _of(
         _TABLE,
         "breaker-opens-too-late",
         "a breaker opens one failure too late",
