@@ -99,7 +99,8 @@ class Holding(AbstractAsyncContextManager[Lease]):
                 left = None
         except BaseException as rest:  # what else there was in a group with the cancellation
             left = rest
-        self._leases.give_back(lease, left)
+        # One that was lost did not work, though nothing is left of the cancellation that ended its body.
+        self._leases.give_back(lease, error if left is None else left)
         if lease.lost is not None and error is not None and (left is None or _only_tells_that_it_is_gone(left)):
             raise LeaseLost(lease.instance_id, lease.lost) from left
         if left is not None and left is not error:
@@ -211,13 +212,13 @@ class Leases:
         if not held:
             del self._held[lease.instance_id]
         if lease._counted:
-            # First its breaker, then its place: who waits is not to be given what has just broken down.
-            if lease._blamed or isinstance(error, ConnectionClosed):
+            failed = lease._blamed or isinstance(error, ConnectionClosed)
+            if failed:  # before its place is free: who waits is not to get one that has just failed once too often
                 self._breakers.failed(lease.instance_id)
-            elif error is None:
-                self._breakers.succeeded(lease.instance_id)
             entry = self._registry.instances[lease.instance_id]
             self._registry.enter(CapacityChanged(lease.instance_id, trio.current_time(), entry.in_use - 1))
+            if error is None and not failed:
+                self._breakers.succeeded(lease.instance_id)
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Tell those whose instance is gone, and serve those who wait."""

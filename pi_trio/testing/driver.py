@@ -10,43 +10,54 @@ import attrs
 import orjson
 import trio
 
-from ..client import EventStream, Lagged
-from ..concurrency import Subscription
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
-from ..protocol import decoded
+from ..process import Interruption
 from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
 from .clock import sleep
 from .invariants import recovery_time
+from .leasing import Leasing
+from .listening import hear, read_records
+from .outcomes import BodyRaised, how_it_ended
 from .plans import (
+    Acquire,
     Advance,
+    Ask,
     Cancel,
+    Connect,
+    Drop,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
+    Listen,
     OpenTree,
     Plan,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Unregister,
     Unsubscribe,
 )
+from .remotes import Remotes
 from .schedule import Checkpoints
 from .taps import tap
 from .trace import (
     CallEnded,
     CallStarted,
     FaultsOff,
+    Interrupted,
+    Listened,
     LogsRead,
     Record,
-    RecordsDelivered,
     RequestEnded,
     RequestStarted,
     ScopeEntered,
@@ -61,9 +72,10 @@ from .trace import (
 )
 from .world import World
 
-__all__ = ["BodyRaised", "Driver", "how_it_ended"]
+__all__ = ["Driver"]
 
 _NEVER_BEHIND = 1 << 40
+_SIGINT = 2
 # What a step is waited for at most, in seconds: a request without a time-out may never have an answer.
 _PATIENCE = 20.0
 # A run that ends early looks so often whether its Pi is idle yet; it may have to find out that there is none.
@@ -73,20 +85,6 @@ _LOOK_SECONDS = 1.0
 _TARGETS = frozenset({InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED})
 # How many times everybody has had a turn when all that was to follow from the end of a runtime has followed.
 _TURNS = 100
-
-
-class BodyRaised(Exception):
-    """What the body of a plan raises, where the plan says so."""
-
-
-def how_it_ended(error: BaseException | None) -> str:
-    """In a word, as a trace has it."""
-    if error is None:
-        return "returned"
-    if isinstance(error, BaseExceptionGroup):
-        hows = sorted({how_it_ended(each) for each in error.exceptions})
-        return hows[0] if len(hows) == 1 else f"{type(error).__name__} of {', '.join(hows)}"
-    return "cancelled" if isinstance(error, trio.Cancelled) else type(error).__name__
 
 
 @attrs.define(eq=False)
@@ -126,12 +124,17 @@ class Driver:
         self._numbers = numbers
         pi = PiInstall(path=pi_path, version=plan.pi, origin="named", node=None)  # type: ignore[arg-type]
         self._specs = [attrs.evolve(spec, pi=pi) if spec.pi is None else spec for spec in plan.specs]
+        self.interruption = Interruption()
+        """What somebody at the program's terminal has said."""
         self._runtime: Runtime
+        self._leasing: Leasing
+        self._remotes: Remotes
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
         self._readers: list[_Reader] = []
         self._scopes: list[trio.CancelScope] = []
         self._calls = 0
+        self._listeners = 0
         self._requests = 0
         self._active = 0
         self._muted = False
@@ -139,7 +142,9 @@ class Driver:
     def enter(self, runtime: Runtime) -> None:
         """The runtime is open."""
         self._runtime = runtime
-        tap(runtime, self._record, self._published)
+        names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
+        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon)
+        self._leasing = Leasing(runtime.registry, self._note, names)
         self._subscribe(_NEVER_BEHIND)
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -191,6 +196,7 @@ class Driver:
 
     async def finish(self) -> None:
         """The runtime is over: whatever was under way has to be, too."""
+        self._remotes.close()
         for seconds in (0.0, _RUN_SECONDS):
             if self._active:
                 await sleep(seconds)
@@ -395,6 +401,20 @@ class Driver:
 
         await self._do(request, wait=step.wait, cancel_at=step.cancel_at)
 
+    async def _connect(self, step: Connect) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._remotes.connect(step, instance)
+
+    async def _drop(self, step: Drop) -> None:
+        self._remotes.drop(step)
+
+    async def _ask(self, step: Ask) -> None:
+        async def ask() -> None:
+            await self._remotes.ask(step)
+
+        await self._do(ask, wait=step.wait, cancel_at=step.cancel_at)
+
     async def _exec(self, step: Exec) -> None:
         instance = self._instance(step.target)
         if instance is None:
@@ -405,6 +425,27 @@ class Driver:
             return result.output
 
         await self._do(self._call("exec", instance.id, execute), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _acquire(self, step: Acquire) -> None:
+        instance = None if step.target is None else self._instance(step.target)
+        if step.target is not None and instance is None:
+            return
+        name = None if instance is None else instance.id
+
+        async def hold() -> str:
+            return await self._leasing.hold(step, name)
+
+        await self._do(self._call("acquire", name or "", hold), wait=step.wait, cancel_at=step.cancel_at)
+
+    async def _report(self, step: Report) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._leasing.report(step, instance.id)
+
+    async def _unregister(self, step: Unregister) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._leasing.unregister(instance.id)
 
     async def _stop(self, step: Stop) -> None:
         instance = self._instance(step.target)
@@ -423,6 +464,14 @@ class Driver:
         instance = self._instance(step.target)
         if instance is not None:
             self._world.signal_root(instance.id, step.signal)
+
+    async def _take_interrupt(self, _: Interrupt) -> None:
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """A Ctrl-C comes."""
+        self._record(Interrupted(trio.current_time(), self.interruption.count + 1))
+        self.interruption.take(_SIGINT)
 
     async def _cancel(self, step: Cancel) -> None:
         if step.call < len(self._scopes):
@@ -460,24 +509,18 @@ class Driver:
     async def _unsubscribe(self, step: Unsubscribe) -> None:
         self._readers[step.subscriber % len(self._readers)].scope.cancel()
 
+    async def _listen(self, step: Listen) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._listeners += 1
+            stream = instance.client.subscribe(capacity=step.capacity)
+            self._record(Listened(trio.current_time(), self._listeners, instance.id))
+            self._nursery.start_soon(hear, self._record, self._listeners, instance.id, stream, step.pause)
+
     def _published(self, event: InstanceEvent) -> None:
         if isinstance(event, Registered):
             stream = self._runtime.get(event.instance_id).client.subscribe(capacity=_NEVER_BEHIND)
-            self._nursery.start_soon(self._read_records, event.instance_id, stream)
-
-    async def _read_records(self, name: str, stream: EventStream) -> None:
-        subscription: Subscription[Any] = stream._subscription  # for its batches
-        with suppress(trio.EndOfChannel, Exception):
-            while True:
-                batch = await subscription.receive_batch()
-                self._record(RecordsDelivered(trio.current_time(), name, tuple(map(_text, batch))))
-
-
-def _text(item: Any) -> str:
-    if isinstance(item, Lagged):
-        return f"lagged {item.missed}"
-    record = decoded(item)
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if isinstance(record, dict) else "malformed"
+            self._nursery.start_soon(read_records, self._record, event.instance_id, stream)
 
 
 def _ids(children: list[ChildSpec]) -> tuple[str, ...]:
@@ -489,17 +532,25 @@ def _facts(error: object) -> tuple[Any, bytes]:
 
 
 _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
+    Acquire: Driver._acquire,
     Advance: Driver._advance,
+    Ask: Driver._ask,
     Cancel: Driver._cancel,
+    Connect: Driver._connect,
+    Drop: Driver._drop,
     Exec: Driver._exec,
+    Interrupt: Driver._take_interrupt,
     Kill: Driver._kill,
     LeaveTree: Driver._leave_tree,
+    Listen: Driver._listen,
     OpenTree: Driver._open_tree,
     Prompt: Driver._prompt,
+    Report: Driver._report,
     Request: Driver._request,
     Spawn: Driver._spawn,
     Stall: Driver._stall,
     Stop: Driver._stop,
     Subscribe: Driver._take_subscribe,
+    Unregister: Driver._unregister,
     Unsubscribe: Driver._unsubscribe,
 }

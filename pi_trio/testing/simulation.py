@@ -7,14 +7,17 @@ from collections.abc import Collection
 
 import trio
 
+from ..process import current_interruption
+from ..registry import Registry
 from ..runtime import open_runtime
 from .clock import sleep
-from .driver import Driver, how_it_ended
+from .driver import Driver
 from .model import answer
+from .outcomes import how_it_ended
 from .plans import Plan
 from .schedule import Checkpoints, Watchdog, seeded
 from .sim_pi import PI_0_87, PI_1_5, SimPi
-from .trace import Counted, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
+from .trace import Counted, Limited, Record, Recorder, ScopeCancelled, ScopeEntered, ScopeExited, ScopeLeft, Trace
 from .world import Fault, World, open_world
 
 __all__ = ["PI_PATH", "drive", "run_plan"]
@@ -74,7 +77,11 @@ async def drive(plan: Plan, world: World, record: Record, checkpoints: Checkpoin
     _count("before", world, record, earlier)
     async with trio.open_nursery() as nursery:
         driver = Driver(plan, world, record, checkpoints, nursery, names, PI_PATH)
-        await _run_runtime(plan, world, record, checkpoints, driver)
+        token = current_interruption.set(driver.interruption if plan.is_interrupted else None)
+        try:
+            await _run_runtime(plan, world, record, checkpoints, driver)
+        finally:
+            current_interruption.reset(token)
         await driver.finish()
     driver.read_logs()
     _count("after", world, record, earlier)
@@ -85,8 +92,12 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
     with trio.CancelScope() as around:
         try:
             async with open_runtime(
-                host=world, max_instances=plan.max_instances, max_starting=plan.max_starting
+                host=world,
+                max_instances=plan.max_instances,
+                max_starting=plan.max_starting,
+                registry=Registry(breaker=plan.breaker),
             ) as runtime:
+                record(Limited(trio.current_time(), plan.max_instances, plan.max_starting, plan.breaker))
                 driver.enter(runtime)
                 record(ScopeEntered(trio.current_time(), "runtime"))
                 left = "returned"
@@ -100,6 +111,8 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
                 finally:
                     checkpoints.forget()
                     record(ScopeLeft(trio.current_time(), "runtime", left))
+                    for seconds in plan.ending.interrupts:
+                        driver.start_soon(_interrupt, seconds, driver)
                 if around.cancel_called:  # at the last checkpoint of the body, and it was over all the same
                     record(ScopeCancelled(trio.current_time(), "runtime"))
                 if plan.ending.impatient_after is not None:
@@ -118,6 +131,11 @@ async def _lose_patience(seconds: float, around: trio.CancelScope, record: Recor
     await sleep(seconds)
     record(ScopeCancelled(trio.current_time(), "runtime"))
     around.cancel()
+
+
+async def _interrupt(seconds: float, driver: Driver) -> None:
+    await trio.sleep(seconds)
+    driver.interrupt()
 
 
 def _count(when: str, world: World, record: Record, earlier: Collection[threading.Thread]) -> None:

@@ -1,4 +1,4 @@
-"""Looking at what a runtime does from outside: what it publishes, and who holds a start slot.
+"""Looking at what a runtime does from outside: what it publishes, what its registry makes of it, who holds what.
 
 The runtime knows nothing of it. What its supervisors send passes through here on its way into the registry's channel, so
 that a trace has it where it happened, and not where somebody heard of it.
@@ -11,11 +11,26 @@ from typing import Any, Self
 
 import trio
 
-from ..lifecycle import InstanceEvent
+from ..lifecycle import InstanceEvent, RegistryEvent
+from ..registry import Criteria, Lease, Registry
 from ..runtime import Runtime
-from .trace import Published, Record, ResourceAcquired, ResourceReleased
+from .trace import (
+    CapacityReported,
+    Folded,
+    LeaseAsked,
+    LeaseGranted,
+    LeaseRefused,
+    ProbeSent,
+    Published,
+    Record,
+    ResourceAcquired,
+    ResourceReleased,
+)
 
-__all__ = ["tap"]
+__all__ = ["LeaseNames", "tap"]
+
+LeaseNames = dict[Lease, str]
+"""What each lease is called in the trace."""
 
 
 class _Tap:
@@ -64,8 +79,11 @@ class _Slots:
         self._limiter.release_on_behalf_of(borrower)
 
 
-def tap(runtime: Runtime, record: Record, seen: Callable[[InstanceEvent], None]) -> None:
-    """Take down what a runtime does from now on. ``seen`` is called with each event that is published, at once."""
+def tap(runtime: Runtime, record: Record, seen: Callable[[InstanceEvent], None], *, reports: bool) -> LeaseNames:
+    """Take down what a runtime does from now on. ``seen`` is called with each event that is published, at once.
+
+    With ``reports``, the registry's report of capacity is taken down behind each event, too.
+    """
 
     def publish(event: InstanceEvent) -> None:
         record(Published(trio.current_time(), event))
@@ -75,3 +93,67 @@ def tap(runtime: Runtime, record: Record, seen: Callable[[InstanceEvent], None])
     registry._send = _Tap(registry._send, publish)
     anyway: Any = runtime
     anyway._starts = _Slots(runtime._starts, record)
+    _tap_events(registry, record, reports=reports)
+    names: LeaseNames = {}
+    _tap_leases(registry, record, names)
+    return names
+
+
+def _tap_events(registry: Registry, record: Record, *, reports: bool) -> None:
+    anyway: Any = registry
+    enter, check_health = registry.enter, registry.check_health
+    depth = 0
+
+    def tapped(*events: RegistryEvent) -> None:
+        nonlocal depth
+        record(Folded(trio.current_time(), events))
+        depth += 1
+        try:
+            enter(*events)
+        finally:
+            depth -= 1
+        if reports and not depth:  # what follows from an event belongs to it
+            record(CapacityReported(trio.current_time(), registry.capacity()))
+
+    def check(instance_id: str) -> Any:
+        record(ProbeSent(trio.current_time(), instance_id))
+        return check_health(instance_id)
+
+    anyway.enter, anyway.check_health = tapped, check
+
+
+def _tap_leases(registry: Registry, record: Record, names: LeaseNames) -> None:
+    leases: Any = registry._leases
+    acquire, take, give_back = leases.acquire, leases.take, leases.give_back
+    asked = taken = 0
+
+    async def tapped(criteria: Criteria, strategy: Any, timeout: float | None, **options: Any) -> Lease:
+        nonlocal asked
+        asked += 1
+        asker = asked
+        record(LeaseAsked(trio.current_time(), asker, criteria, timeout))
+        try:
+            lease: Lease = await acquire(criteria, strategy, timeout, **options)
+        except BaseException as error:
+            how = "cancelled" if isinstance(error, trio.Cancelled) else type(error).__name__
+            record(LeaseRefused(trio.current_time(), asker, how))
+            raise
+        record(LeaseGranted(trio.current_time(), asker, names[lease], lease.instance_id))
+        return lease
+
+    def tapped_take(entry: Any) -> Lease:
+        nonlocal taken
+        taken += 1
+        name = f"lease {taken}"  # others may be taken before this returns
+        resource = f"lease of {entry.instance_id}"
+        record(ResourceAcquired(trio.current_time(), resource, name, entry.max_concurrent))
+        lease: Lease = take(entry)
+        names[lease] = name
+        return lease
+
+    def tapped_give_back(lease: Lease, error: BaseException | None) -> None:
+        resource = f"lease of {lease.instance_id}"
+        record(ResourceReleased(trio.current_time(), resource, names.get(lease, "nobody")))
+        give_back(lease, error)
+
+    leases.acquire, leases.take, leases.give_back = tapped, tapped_take, tapped_give_back

@@ -5,18 +5,25 @@ from __future__ import annotations
 import attrs
 
 from pi_trio import InstanceSpec, RestartPolicy, RestartType
-from pi_trio.lifecycle import HealthPolicy
+from pi_trio.lifecycle import BreakerPolicy, HealthPolicy
+from pi_trio.registry import Random
 from pi_trio.supervisor import Strategy
 from pi_trio.testing.faults import CrashAtRecord, Flood, Grandchild, LateResponses, SplitWrites
 from pi_trio.testing.plans import (
+    Acquire,
     Advance,
     Affliction,
+    Ask,
+    Connect,
+    Drop,
     Ending,
     Exec,
     Kill,
+    Listen,
     OpenTree,
     Plan,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
@@ -55,6 +62,29 @@ PLANS = (
         steps=(Spawn(wait=False, cancel_at=9), Spawn(wait=False), Advance(1.0), Kill(1, "SIGSTOP")),
         ending=Ending(how="raise", settle=True),
         pi="1.5.2",
+    ),
+    Plan(
+        specs=(attrs.evolve(_SPEC, max_concurrent=3),),
+        steps=(
+            Spawn(),
+            Connect(),
+            Connect(),
+            Listen(capacity=1),
+            *(Acquire(seconds=2.0) for _ in range(5)),
+            Acquire(use="blame", seconds=0.1, strategy=Random(3)),
+            Prompt(),
+            Ask(),
+            Ask(1),
+            Advance(0.3),
+            Drop(),
+            Ask(),
+            Report(),
+            Advance(0.5),
+            Kill(),
+            Advance(1.0),
+        ),
+        ending=Ending(interrupts=(0.0, 0.01, 0.02)),
+        breaker=BreakerPolicy(failures=1, reset_timeout=0.5),
     ),
 )
 

@@ -10,6 +10,7 @@ import pytest
 from pi_trio.abc import ExitStatus
 from pi_trio.concurrency import Lagged
 from pi_trio.lifecycle import (
+    BreakerPolicy,
     Exited,
     Health,
     HealthChanged,
@@ -24,10 +25,26 @@ from pi_trio.lifecycle import (
     StopManner,
     Unregistered,
 )
-from pi_trio.registry import Numbered, Snapshot
+from pi_trio.registry import Capacity, CapacityReport, Criteria, Numbered, Snapshot
 from pi_trio.supervisor import Strategy
 from pi_trio.testing import trace as t
 from pi_trio.testing.invariants import INVARIANTS, check_trace, same_trace
+from pi_trio.testing.plans import (
+    Acquire,
+    Advance,
+    Ask,
+    Connect,
+    Drop,
+    Kill,
+    Listen,
+    Plan,
+    Prompt,
+    Report,
+    Spawn,
+    Step,
+    Stop,
+)
+from pi_trio.testing.simulation import run_plan
 from pi_trio.testing.trace import Trace
 from tests.testing.tales import (
     CLEAN,
@@ -131,7 +148,41 @@ def stuck() -> Tale:
     return tale
 
 
+def run(*steps: Step, **fields: object) -> Tale:
+    """What really happens, in the simulated world."""
+    spec = attrs.evolve(SPEC, health=None)
+    tale = Tale(spec)
+    tale.events += run_plan(Plan(seed=1, specs=(spec,), steps=steps, **fields)).events  # type: ignore[arg-type]
+    return tale
+
+
+def leased() -> Tale:
+    """Two wait for the one lease that there is, and the last of them loses it."""
+    long = Acquire(seconds=5.0)
+    return run(Spawn(), Spawn(), Stop(1, wait=True), Acquire(), long, long, Advance(7.0), Kill(), Advance(1.0))
+
+
+def broken() -> Tale:
+    """A breaker opens, and closes again."""
+    policy = BreakerPolicy(failures=1, reset_timeout=0.5)
+    return run(Spawn(), Acquire(seconds=0.0), Report(), Advance(2.0), breaker=policy)
+
+
+def dropped() -> Tale:
+    """A connection drops with a request on its way."""
+    return run(Spawn(), Connect(), Advance(0.5), Ask(), Ask(), Advance(0.01), Drop(), Ask(), Advance(2.0))
+
+
+def slow() -> Tale:
+    """A reader falls behind."""
+    return run(Spawn(), Listen(capacity=2), Prompt(), Advance(5.0))
+
+
 GOOD: dict[str, Callable[[], Tale]] = {
+    "leased": leased,
+    "broken": broken,
+    "dropped": dropped,
+    "slow": slow,
     "a life": a_life,
     "probed": probed,
     "a family": family,
@@ -139,6 +190,10 @@ GOOD: dict[str, Callable[[], Tale]] = {
     "calls": calls,
     "stuck": stuck,
 }
+
+
+def _asks(event: object, mark: bytes) -> bool:
+    return isinstance(event, t.LinkWritten) and mark in event.record
 
 
 STOPPED = is_(StateChanged, state=_S.STOPPED)
@@ -526,6 +581,91 @@ BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
             without(is_(t.LogsRead, stream="stderr")),
         ),
     ),
+    ("instances_are_limited", "one too many", leased(), (changed(is_(t.Limited), max_instances=1),)),
+    (
+        "leases_fit_their_criteria",
+        "another region",
+        leased(),
+        (changed(is_(t.LeaseAsked), criteria=Criteria(region="north")),),
+    ),
+    ("leases_are_counted", "one is not given back", leased(), (without(is_(t.ResourceReleased, holder="lease 1")),)),
+    (
+        "leases_are_given_back_at_once",
+        "one is not given back",
+        leased(),
+        (without(is_(t.ResourceReleased, holder="lease 1")),),
+    ),
+    (
+        "a_lost_lease_is_told",
+        "nobody was told",
+        leased(),
+        (changed(is_(t.LeaseEnded, outcome="LeaseLost"), outcome="ok"),),
+    ),
+    ("a_lost_lease_is_told", "though it was not", leased(), (changed(is_(t.LeaseEnded), outcome="LeaseLost"),)),
+    (
+        "nobody_is_overtaken",
+        "the last is served first",
+        leased(),
+        (
+            changed(is_(t.LeaseGranted, asker=2), asker=9),
+            changed(is_(t.LeaseGranted, asker=3), asker=2),
+            changed(is_(t.LeaseGranted, asker=9), asker=3),
+        ),
+    ),
+    (
+        "nobody_waits_in_vain",
+        "for what is not there",
+        leased(),
+        (changed(is_(t.LeaseAsked), 1, criteria=Criteria(min_free=5)),),
+    ),
+    (
+        "members_are_what_they_were_asked_to_be",
+        "less room",
+        leased(),
+        (changed(is_(t.Specified), spec=attrs.evolve(SPEC, max_concurrent=7)),),
+    ),
+    ("events_are_numbered_as_they_came", "some are lost", leased(), (without(is_(t.Folded), 1),)),
+    (
+        "the_report_adds_up",
+        "to something else",
+        leased(),
+        (changed(is_(t.CapacityReported), report=CapacityReport(Capacity(), {}, {}, {})),),
+    ),
+    ("breakers_follow_their_table", "a success opens it", broken(), (changed(is_(t.BreakerTold), worked=True),)),
+    ("breakers_follow_their_table", "by itself", broken(), (without(is_(t.BreakerTold)),)),
+    ("a_probe_goes_out_when_due", "none", broken(), (without(is_(t.ProbeSent)),)),
+    ("a_probe_goes_out_when_due", "two", broken(), (twice(is_(t.ProbeSent)),)),
+    (
+        "slow_readers_are_told",
+        "nobody told them",
+        slow(),
+        (without(lambda event: isinstance(event, t.Heard) and event.missed > 0, 1),),
+    ),
+    ("slow_readers_are_told", "they lose one", slow(), (without(is_(t.Heard), 3),)),
+    (
+        "a_spent_budget_ends_the_tree",
+        "the body goes on",
+        fallen(),
+        (changed(is_(StateChanged, state=_S.BACKING_OFF), state=_S.FAILED),),
+    ),
+    (
+        "what_is_sent_gets_through",
+        "half of it",
+        a_life(),
+        (
+            inserted(t.PipeWritten(0.3, "a", 1, "stdin", None, b"{"), is_(StateChanged, state=_S.STOPPING)),
+            inserted(t.PipeRead(0.3, "a", 1, "stdin", 1, 1), is_(StateChanged, state=_S.STOPPING)),
+        ),
+    ),
+    ("nothing_is_asked_twice", "once more", dropped(), (twice(lambda event: _asks(event, b"<a1>")),)),
+    (
+        "what_is_lost_is_told",
+        "as if it had not been sent",
+        dropped(),
+        (changed(is_(t.AskEnded, uncertain=True), uncertain=False),),
+    ),
+    ("gaps_are_marked", "no mark", dropped(), (without(is_(t.ConnectionHeard, record=None)),)),
+    ("connections_are_made_again", "at another time", dropped(), (changed(is_(t.LinkOpened), 1, at=0.0),)),
     ("errors_are_ours", "a bug", calls(), (changed(is_(t.CallEnded), outcome="AssertionError"),)),
 ]
 

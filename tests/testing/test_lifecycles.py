@@ -15,12 +15,13 @@ import trio
 import trio._core._run as trio_run
 
 from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, RestartType, Strategy
-from pi_trio.lifecycle import Exited, HealthPolicy, Ready, StateChanged
+from pi_trio.lifecycle import BreakerPolicy, Exited, HealthPolicy, Ready, StateChanged
 from pi_trio.supervisor import Supervisor
 from pi_trio.testing.faults import Crash, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, LifecycleFailure, LifecycleReport, check_lifecycles, simulated
 from pi_trio.testing.plans import (
+    Acquire,
     Advance,
     Affliction,
     Cancel,
@@ -29,6 +30,7 @@ from pi_trio.testing.plans import (
     OpenTree,
     Plan,
     Prompt,
+    Report,
     Request,
     Spawn,
     Step,
@@ -87,6 +89,41 @@ FOUND: dict[str, Plan] = {
         ),
         afflictions=(Affliction(SlowDeath(2.0)), Affliction(Crash(0.31, 0))),
         steps=(Spawn(), Advance(3.0)),
+        sweeps=False,
+    ),
+    # A lease that was lost with its instance was told to that instance's breaker as a success.
+    "a lost lease is no success": Plan(
+        specs=(SPEC,),
+        steps=(Spawn(), Acquire(target=0, seconds=5.0), Advance(0.1), Report(), Kill(), Advance(1.0)),
+        breaker=BreakerPolicy(failures=2),
+    ),
+    # Who waited for a lease got the place on the instance that had just failed once too often.
+    "a place on what has just failed": Plan(
+        specs=(SPEC,),
+        steps=(Spawn(), Acquire(seconds=0.1, use="blame"), Advance(0.05), Acquire(), Advance(1.0)),
+        breaker=BreakerPolicy(failures=1),
+    ),
+    # (In the simulated world itself:) a reader that was late did not let itself be interrupted.
+    "a late reader": Plan(
+        seed=372255,
+        specs=(
+            attrs.evolve(
+                SPEC,
+                start_timeout=1.0,
+                request_timeout=0.5,
+                drain_timeout=0.0,
+                grace_timeout=0.0,
+                health=None,
+            ),
+        ),
+        steps=(
+            Spawn(wait=False),
+            Spawn(wait=False),
+            Spawn(),
+            Spawn(wait=False),
+            Prompt(records=0, wait=True),
+            Request(timeout=0.0),
+        ),
         sweeps=False,
     ),
 }
@@ -187,7 +224,7 @@ def test_one_plan_has_one_trace_in_every_process() -> None:
         )
         digests.add(done.stdout)
     assert len(digests) == 1
-    assert len(digests.pop().split()) == 24
+    assert len(digests.pop().split()) == 30
 
 
 def test_one_plan_has_one_trace_again_and_again() -> None:

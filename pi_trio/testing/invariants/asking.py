@@ -40,10 +40,14 @@ def a_forced_stop_kills_at_once(story: Story) -> Iterator[Finding]:
 
 @invariant(7)
 def a_prompt_stop_begins_at_once(story: Story) -> Iterator[Finding]:
-    """A stop that is prompt from the beginning sends SIGTERM at once; in a supervision tree, each in its turn."""
+    """A stop that is prompt from the beginning, or hasty, sends SIGTERM at once; in a supervision tree, each in its turn
+    where it is only prompt.
+    """
     for life in story.lives:
         stop = life.stops[0] if life.stops else None
         if stop is None or life.tree is not None or stop.event.manner is not StopManner.PROMPT:
+            stop = next((each for each in life.stops if each.event.manner is StopManner.HASTY), None)
+        if stop is None or (life.terminal is not None and life.terminal.index < stop.index):
             continue
         launch, by = _owned_at(story, life, stop), stop.event.at + _KILL_SECONDS + story.trace.lateness
         if launch is None or (launch.exited is not None and launch.exited.event.at <= by):

@@ -161,9 +161,20 @@ def the_unhealthy_are_ended(story: Story) -> Iterator[Finding]:
             if not isinstance(each.event, HealthChanged) or each.event.health is not Health.UNHEALTHY:
                 continue
             launch = life.launch_of(each.event.incarnation)
-            if launch is None or policy.action == "report" or life.asked_before(each.index):
+            if launch is None or life.asked_before(each.index):
                 continue
-            signalled = any(abs(term.event.at - each.event.at) <= EPSILON for term in launch.sent("SIGTERM"))
+            if policy.action == "report":
+                terms = [term for term in launch.sent("SIGTERM") if term.index > each.index]
+                if terms and life.tree is None and not life.asked_before(terms[0].index):
+                    yield Finding(f"{life.instance} was only to be reported, and was ended", each, terms[0])
+                continue
+            # One that is dying already takes it, and nothing comes of it.
+            signalled = any(
+                term.event.signal == "SIGTERM"
+                and term.event.sender == "runtime"
+                and abs(term.event.at - each.event.at) <= EPSILON
+                for term in launch.signals
+            )
             gone = launch.over_since <= each.event.at + EPSILON
             if not signalled and not gone:
                 yield Finding(f"{life.instance} is unhealthy, and nobody ended it", each)

@@ -58,6 +58,10 @@ class Life:
         """Its end, if that was published."""
         return next((each for each in self.states if each.event.state in TERMINAL_STATES), None)
 
+    def lives_at(self, index: int) -> bool:
+        """Whether it had been registered, and was not over, at this place."""
+        return self.registered < index and (self.terminal is None or self.terminal.index > index)
+
     def state_at(self, index: int) -> InstanceState:
         """What had been published last at this place."""
         state = InstanceState.STARTING

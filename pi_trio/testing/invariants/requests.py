@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import orjson
 
 from ... import errors
-from ..trace import CallEnded, RequestEnded, RequestStarted
+from ...lifecycle import StopManner
+from ..trace import CallEnded, PipeClosed, PipeWritten, RequestEnded, RequestStarted
 from .invariant import Finding, invariant
 from .launch import Launch, Line
 from .placed import EPSILON, Placed
@@ -22,6 +25,7 @@ __all__ = [
     "responses_are_their_own",
     "runs_end_with_their_process",
     "timeouts_are_kept",
+    "what_is_sent_gets_through",
     "what_is_sent_is_whole",
 ]
 
@@ -29,6 +33,8 @@ _TAIL_BYTES = 64 * 1024
 _OURS = frozenset(name for name in errors.__all__ if issubclass(getattr(errors, name), errors.PiTrioError))
 # A run that is left early looks so often whether Pi is idle: it may find out a little late that there is none any more.
 _RUN_SECONDS = 0.02
+# A writer is woken some time after there is room.
+_TURN_SECONDS = 0.05
 
 
 @invariant(11)
@@ -210,6 +216,51 @@ def what_is_sent_is_whole(story: Story) -> Iterator[Finding]:
                 says = f"{launch.life.instance}/{launch.incarnation} was sent {line[:100]!r}"
                 yield Finding(says, launch.root.spawned)
                 break
+
+
+@invariant(13)
+def what_is_sent_gets_through(story: Story) -> Iterator[Finding]:
+    """Half a record that a Pi's pipe did not take is sent as soon as there is room; and a polite stop closes stdin
+    behind what was sent before, as long as it is being read.
+    """
+    for launch in story.launches:
+        name = f"{launch.life.instance}/{launch.incarnation}"
+        closed = launch.closed.get("stdin")
+        yield from _stuck(story, launch, name)
+        if closed is not None and not launch.stdin.endswith(b"\n") and _reads_on(launch, closed):
+            yield Finding(f"{name} was reading a record when its stdin closed", closed)
+
+
+def _stuck(story: Story, launch: Launch, name: str) -> Iterator[Finding]:
+    ends: list[Placed[Any]] = [each for each in (launch.exited, launch.closed.get("stdin")) if each is not None]
+    moves: list[Placed[Any]] = [*launch.written["stdin"], *launch.read["stdin"]]
+    moves.sort(key=lambda each: each.index)
+    half, queued = False, 0
+    for each, following in pairwise((*moves, None)):
+        assert each is not None
+        if isinstance(each.event, PipeWritten):
+            queued += len(each.event.data)
+            half = not each.event.data.endswith(b"\n")
+        else:
+            queued -= each.event.size
+        if half and not queued:
+            nexts = [end.event.at for end in ends if end.index > each.index]
+            nexts += [] if following is None else [following.event.at]
+            if min(nexts, default=story.end_at) > each.event.at + story.slack + _TURN_SECONDS:
+                yield Finding(f"{name} had read half a record, and the rest did not come", each, following)
+                return
+
+
+def _reads_on(launch: Launch, closed: Placed[PipeClosed]) -> bool:
+    """Whether its patience was not over, and it read what was left behind the end of its stdin."""
+    life = launch.life
+    asked = [stop for stop in life.stops if stop.index < closed.index]
+    patient = life.spec is not None and bool(asked) and all(s.event.manner is StopManner.POLITE for s in asked)
+    if not patient or life.spec is None or closed.event.at > asked[0].event.at + life.spec.drain_timeout - EPSILON:
+        return False
+    if any(each.index < closed.index for each in (*launch.sent("SIGTERM"), *launch.sent("SIGKILL"))):
+        return False
+    return any(each.index > closed.index for each in launch.read["stdin"])
 
 
 def _is_json(line: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ..trace import PipeOpened, ResourceAcquired
+from ..trace import Limited, PipeOpened, ResourceAcquired
 from .invariant import Finding, invariant
 from .launch import Launch
 from .life import Life
@@ -18,7 +18,8 @@ __all__ = ["a_start_has_its_time", "requests_wait_for_the_ready", "sessions_go_o
 @invariant(21)
 def starts_are_limited(story: Story) -> Iterator[Finding]:
     """No more processes are between their spawn and their first answer than may start at the same time."""
-    limits = [each.event.limit for each in story.all(ResourceAcquired) if each.event.resource == "start slot"]
+    limits = [each.event.max_starting for each in story.all(Limited)]
+    limits += [each.event.limit for each in story.all(ResourceAcquired) if each.event.resource == "start slot"]
     if not limits:
         return
     for launch in story.launches:

@@ -64,7 +64,7 @@ def _killed_early(spec: InstanceSpec, launch: Launch, kill: Placed[ProcessSignal
     if not terms:
         yield Finding(f"{name} got SIGKILL without SIGTERM before it", launch.root.spawned, kill)
         return
-    hurried = any(stop.event.manner is StopManner.HASTY for stop in launch.life.stops)
+    hurried = any(stop.event.manner is StopManner.HASTY and stop.index < kill.index for stop in launch.life.stops)
     grace = min(spec.grace_timeout, _HASTY_GRACE) if hurried else spec.grace_timeout
     given = kill.event.at - terms[0].event.at
     if given < grace - EPSILON:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ...lifecycle import InstanceState, Registered, StateChanged, StopManner
+from ...lifecycle import InstanceState, Registered, RegistryEvent, StateChanged, StopManner
 from ...supervisor import Strategy
 from ..trace import (
     CallEnded,
     CallStarted,
+    Folded,
+    Interrupted,
     PipeClosed,
     PipeRead,
     PipeWritten,
@@ -108,6 +110,13 @@ class Story:
                     break
         return found
 
+    @cached_property
+    def numbered(self) -> list[Placed[RegistryEvent]]:
+        """What the registry folded, in the order of its numbers. A trace that does not tell has what was published."""
+        if not self.all(Folded):
+            return [Placed(each.index, each.event.event) for each in self.published]
+        return [Placed(each.index, event) for each in self.all(Folded) for event in each.event.events]
+
     # --- one event each ------------------------------------------------------------------------------------
 
     def _take_published(self, index: int, event: Published) -> None:
@@ -181,6 +190,11 @@ class Story:
             manner = StopManner.POLITE if event.how == "returned" else StopManner.PROMPT
             self._ask(self.trees[event.scope].event.children, index, event.at, manner)
 
+    def _take_interrupted(self, index: int, event: Interrupted) -> None:
+        self._taken[Interrupted].append(Placed(index, event))
+        if event.count in (2, 3):
+            self._ask(self._current, index, event.at, StopManner.HASTY if event.count == 2 else StopManner.FORCE)
+
     def _take_cancelled(self, index: int, event: ScopeCancelled) -> None:
         self.cancelled.add(event.scope)
         if event.scope == "runtime":
@@ -229,6 +243,7 @@ def _next_incarnation(life: Life) -> int:
 _TAKE: dict[type, Callable[[Story, int, Any], None]] = {
     CallEnded: Story._take_call_end,
     CallStarted: Story._take_call,
+    Interrupted: Story._take_interrupted,
     PipeClosed: Story._take_closed,
     PipeRead: Story._take_read,
     PipeWritten: Story._take_written,

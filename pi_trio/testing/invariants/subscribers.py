@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from ...abc import ExitStatus
+import attrs
+
 from ...concurrency import Lagged
-from ...lifecycle import (
-    Exited,
-    Health,
-    HealthChanged,
-    InstanceEvent,
-    InstanceState,
-    ModelChanged,
-    Ready,
-    Registered,
-    RestartScheduled,
-    SessionChanged,
-    StateChanged,
-    Unregistered,
-)
 from ...registry import Numbered, Snapshot
 from ..trace import Subscribed, SubscriberItem, Unsubscribed
 from .invariant import Finding, invariant
+from .members import Members
 from .placed import Placed
 from .story import Story
 
@@ -33,7 +21,8 @@ __all__ = ["no_gap_without_lagged", "snapshots_are_the_table"]
 @invariant(23)
 def no_gap_without_lagged(story: Story) -> Iterator[Finding]:
     """A subscriber gets a snapshot, then every event in the order it was published, numbered without a gap; where it
-    fell behind, a ``Lagged`` that counts what it missed, and a new snapshot. What it was not late for it gets whole.
+    fell behind, a ``Lagged`` that counts what it missed, and a new snapshot. What it was not late for it gets whole,
+    and it hears of the end.
     """
     for subscribed in story.all(Subscribed):
         yield from _follow(story, subscribed)
@@ -68,80 +57,39 @@ def _follow(story: Story, subscribed: Placed[Subscribed]) -> Iterator[Finding]:
 def _is_published(story: Story, seq: int, each: Placed[SubscriberItem], item: Numbered) -> Iterator[Finding]:
     if item.seq != seq + 1:
         yield Finding(f"event {item.seq} came behind {seq}", each)
-    elif item.seq > len(story.published) or story.published[item.seq - 1].event.event != item.event:
+    elif item.seq > len(story.numbered) or story.numbered[item.seq - 1].event != item.event:
         yield Finding(f"that is not what was published as event {item.seq}", each)
 
 
 def _has_all(story: Story, number: int, seq: int | None, last: Placed[Any]) -> Iterator[Finding]:
-    for end in story.all(Unsubscribed):
-        if end.event.subscriber == number and end.event.how == "ended" and seq != len(story.published):
-            yield Finding(f"its feed ended behind event {seq} of {len(story.published)}", last, end)
+    ends = [end for end in story.all(Unsubscribed) if end.event.subscriber == number]
+    for end in ends:
+        if end.event.how == "ended" and seq != len(story.numbered):
+            yield Finding(f"its feed ended behind event {seq} of {len(story.numbered)}", last, end)
+    over = story.scope_exits.get("runtime")
+    if over is not None and not ends:
+        yield Finding("it never heard that the runtime is over", last, over)
 
 
 @invariant(23)
 def snapshots_are_the_table(story: Story) -> Iterator[Finding]:
     """A snapshot is what the events up to its number come to."""
-    tables: dict[int, Mapping[str, dict[str, Any]]] = {}
-    for each in story.all(SubscriberItem):
-        item = each.event.item
-        if not isinstance(item, Snapshot):
-            continue
-        if item.seq not in tables:
-            tables[item.seq] = _fold([placed.event.event for placed in story.published[: item.seq]])
-        expected = tables[item.seq]
-        if set(item.instances) != set(expected):
-            yield Finding(f"the instances of snapshot {item.seq} should be {sorted(expected)}", each)
-            continue
-        for name, entry in item.instances.items():
-            for field, value in expected[name].items():
-                if getattr(entry, field) != value:
-                    yield Finding(f"{field} of {name} should be {value!r} in snapshot {item.seq}", each)
+    items = [Placed(each.index, each.event.item) for each in story.all(SubscriberItem)]
+    snapshots = [Placed(each.index, each.event) for each in items if isinstance(each.event, Snapshot)]
+    members, seq = Members(), 0
+    for each in sorted(snapshots, key=lambda placed: placed.event.seq):
+        for numbered in story.numbered[seq : each.event.seq]:
+            members.take(numbered.event)
+        seq = each.event.seq
+        yield from _is_the_table(each, members)
 
 
-# Written out here once more, so that the registry has a judge.
-_CHANGES: dict[type, Callable[[Any], dict[str, Any]]] = {
-    StateChanged: lambda event: {
-        "state": event.state,
-        "incarnation": event.incarnation,
-        "reason": event.reason,
-        "since": event.at,
-        "restart_at": None,
-    },
-    Ready: lambda event: {"pid": event.pid, "session_id": event.session_id},
-    Exited: lambda event: {"pid": None, "exit_status": event.status},
-    HealthChanged: lambda event: {"health": event.health},
-    RestartScheduled: lambda event: {"restart_at": event.at + event.delay},
-    SessionChanged: lambda event: {"session_id": event.session_id},
-    ModelChanged: lambda event: {"provider": event.provider, "model": event.model},
-}
-
-
-def _fold(events: list[InstanceEvent]) -> dict[str, dict[str, Any]]:
-    """Each member's entry, as its events tell."""
-    table: dict[str, dict[str, Any]] = {}
-    for event in events:
-        if isinstance(event, Registered):
-            table[event.instance_id] = _new_entry(event)
-        elif isinstance(event, Unregistered):
-            table.pop(event.instance_id, None)
-        elif event.instance_id in table:
-            table[event.instance_id].update(_CHANGES[type(event)](event))
-    return table
-
-
-def _new_entry(event: Registered) -> dict[str, Any]:
-    exit_status: ExitStatus | None = None
-    return {
-        "provider": event.provider,
-        "model": event.model,
-        "cwd": event.cwd,
-        "state": InstanceState.STARTING,
-        "health": Health.UNKNOWN,
-        "incarnation": 0,
-        "pid": None,
-        "session_id": None,
-        "exit_status": exit_status,
-        "reason": "",
-        "since": event.at,
-        "restart_at": None,
-    }
+def _is_the_table(each: Placed[Snapshot], members: Members) -> Iterator[Finding]:
+    seq, instances = each.event.seq, each.event.instances
+    if set(instances) != set(members):
+        yield Finding(f"the instances of snapshot {seq} should be {sorted(members)}", each)
+        return
+    for name, entry in instances.items():
+        for field, value in attrs.asdict(members[name], recurse=False).items():
+            if getattr(entry, field) != value:
+                yield Finding(f"{field} of {name} should be {value!r} in snapshot {seq}", each)

@@ -14,7 +14,12 @@ from .life import TERMINAL_STATES, Life
 from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["children_restart_together", "children_rise_and_fall_in_order", "the_right_ones_fall_together"]
+__all__ = [
+    "a_spent_budget_ends_the_tree",
+    "children_restart_together",
+    "children_rise_and_fall_in_order",
+    "the_right_ones_fall_together",
+]
 
 _S = InstanceState
 
@@ -37,12 +42,24 @@ def children_rise_and_fall_in_order(story: Story) -> Iterator[Finding]:
             if ready is None or ready.index > second.registered:
                 says = f"{second.instance} was started before {first.instance} was ready"
                 yield Finding(says, ready, second.published[0])
+        for place, life in enumerate(children):
+            yield from _stand_before(children[:place], life, story.slack)
         over = story.scope_exits.get(scope)
         for life in children:
             if over is not None and (life.terminal is None or life.terminal.index > over.index):
                 yield Finding(f"the scope of its tree is over, and {life.instance} is not", life.terminal, over)
         if opened.event.strategy is not Strategy.ONE_FOR_ONE and scope in story.left:
             yield from _fall_in_reverse(children, story.left[scope].index)
+
+
+def _stand_before(others: list[Life], life: Life, slack: float) -> Iterator[Finding]:
+    """Those before a child stand when it is started, and not only stood once."""
+    at = life.published[0].event.at if life.published else 0.0
+    for other in others:
+        last = _last(other, life.registered)
+        # One that falls in this very instant may be noticed too late.
+        if last and last[0].event.state in (_S.BACKING_OFF, _S.STARTING) and last[0].event.at < at - slack:
+            yield Finding(f"{other.instance} did not stand when {life.instance} was started", *last, life.published[0])
 
 
 def _fall_in_reverse(children: list[Life], left: int) -> Iterator[Finding]:
@@ -54,6 +71,33 @@ def _fall_in_reverse(children: list[Life], left: int) -> Iterator[Finding]:
         if second.terminal is None or second.terminal.index > stopping.index:
             says = f"{first.instance} was stopped before {second.instance} was gone"
             yield Finding(says, stopping, second.terminal)
+
+
+@invariant(17)
+def a_spent_budget_ends_the_tree(story: Story) -> Iterator[Finding]:
+    """When the restarts of a supervision tree are spent, its body is cancelled at once, and
+    ``RestartIntensityExceeded`` comes out of it.
+    """
+    for scope, opened in story.trees.items():
+        failed = [
+            Placed(each.index, each.event)
+            for life in _children(story, opened.event)
+            for each in life.states
+            if each.event.state is _S.FAILED
+        ]
+        entered, left, over = story.entered.get(scope), story.left.get(scope), story.scope_exits.get(scope)
+        first = min(failed, key=lambda each: each.index, default=None)
+        if first is None or entered is None or entered.index > first.index:
+            continue
+        if left is None or left.event.at > first.event.at + story.slack:
+            yield Finding("the body of its tree went on", first, left)
+        elif (
+            left.index > first.index
+            and left.event.how == "cancelled"
+            and over is not None
+            and over.event.how not in ("RestartIntensityExceeded", "cancelled")
+        ):
+            yield Finding("that is not why the tree was given up", first, over)
 
 
 @invariant(20)

@@ -26,6 +26,8 @@ def as_code(value: Any, indent: int | None = None) -> str:
     if isinstance(value, tuple):
         parts = [as_code(each, _deeper(indent)) for each in value]
         return _call("", parts, ",)" if len(parts) == 1 else ")", indent)
+    if isinstance(value, frozenset):
+        return f"frozenset({as_code(tuple(sorted(value, key=str)))})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {as_code(each)}" for key, each in value.items()) + "}"
     return f"Path({str(value)!r})" if isinstance(value, Path) else repr(value)

@@ -7,9 +7,10 @@ from typing import Literal
 import attrs
 
 from ...launch import InstanceSpec
+from ...lifecycle import BreakerPolicy
 from ..world import Fault
 from .code import as_code
-from .steps import Ending, Step
+from .steps import Ending, Interrupt, Step
 
 __all__ = ["Affliction", "Plan"]
 
@@ -45,6 +46,8 @@ class Plan:
     """Which Pi the simulated one is like."""
     max_instances: int = 64
     max_starting: int = 4
+    breaker: BreakerPolicy = attrs.field(factory=BreakerPolicy)
+    """Of the instances, in the registry."""
     sweeps: bool = True
     """Whether what is left of a tree is killed as soon as its root has ended, as by the keeper host, or when the runtime
     says so, as by the direct host."""
@@ -58,6 +61,11 @@ class Plan:
         points = [self.ending.cancel_at, *(getattr(step, "cancel_at", None) for step in self.steps)]
         return any(point is not None for point in points)
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether there is a Ctrl-C in it."""
+        return bool(self.ending.interrupts) or any(isinstance(step, Interrupt) for step in self.steps)
+
     def snippet(self) -> str:
         """A short program that replays it."""
         return _SNIPPET.format(plan=as_code(self, indent=0))
@@ -67,6 +75,8 @@ _SNIPPET = """\
 from pi_trio import *
 from pi_trio.abc import *
 from pi_trio.lifecycle import *
+from pi_trio.registry import *
+from pi_trio.supervisor import Strategy
 from pi_trio.testing.faults import *
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.plans import *

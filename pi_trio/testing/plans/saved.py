@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 
 from ...launch import InstanceSpec, NodeInstall, PiInstall
-from ...lifecycle import Backoff, HealthPolicy, RestartPolicy, RestartType
+from ...lifecycle import Backoff, BreakerPolicy, Health, HealthPolicy, RestartPolicy, RestartType
+from ...registry import CapabilityMatch, Criteria, LeastLoaded, PowerOfTwoChoices, Random, RoundRobin, Sticky
 from ...supervisor import Strategy
 from ..world import Fault
 from . import steps
@@ -26,13 +27,22 @@ __all__ = ["dump_plan", "load_plan"]
 _CLASSES = (
     Affliction,
     Backoff,
+    BreakerPolicy,
+    CapabilityMatch,
+    Criteria,
+    Health,
     HealthPolicy,
     InstanceSpec,
+    LeastLoaded,
     NodeInstall,
     PiInstall,
     Plan,
+    PowerOfTwoChoices,
+    Random,
     RestartPolicy,
     RestartType,
+    RoundRobin,
+    Sticky,
     Strategy,
     *(getattr(steps, name) for name in steps.__all__ if name != "Step"),
 )
@@ -66,6 +76,8 @@ def _to_json(value: Any) -> Any:
         return {"is": type(value).__name__, **{name: _to_json(each) for name, each in given(value)}}
     if isinstance(value, tuple | list):
         return [_to_json(each) for each in value]
+    if isinstance(value, frozenset):
+        return {"is": "frozenset", "items": [_to_json(each) for each in sorted(value, key=str)]}
     if isinstance(value, dict):
         return {"is": "dict", "items": value}
     if isinstance(value, bytes):
@@ -81,6 +93,8 @@ def _from_json(value: Any) -> Any:
     kind = value["is"]
     if kind == "dict":
         return dict(value["items"])
+    if kind == "frozenset":
+        return frozenset(map(_from_json, value["items"]))
     if kind == "bytes":
         return value["latin-1"].encode("latin-1")
     if kind == "Path":

@@ -14,23 +14,33 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from ...registry import Criteria, LeastLoaded
+from ...registry import Strategy as Selecting
 from ...supervisor import Strategy
 
 __all__ = [
+    "Acquire",
     "Advance",
+    "Ask",
     "Cancel",
+    "Connect",
+    "Drop",
     "Ending",
     "Exec",
+    "Interrupt",
     "Kill",
     "LeaveTree",
+    "Listen",
     "OpenTree",
     "Prompt",
+    "Report",
     "Request",
     "Spawn",
     "Stall",
     "Step",
     "Stop",
     "Subscribe",
+    "Unregister",
     "Unsubscribe",
 ]
 
@@ -92,6 +102,37 @@ class Request:
 
 
 @attrs.frozen
+class Connect:
+    """Connect a client to an instance, over a link that may drop. It connects again by itself."""
+
+    target: int = 0
+    attempts: int = 10
+    """How often it tries in a row."""
+    places: int = 1000
+    """How many requests may wait for another link ..."""
+    patience: float = 30.0
+    """... and for how many seconds each."""
+
+
+@attrs.frozen
+class Drop:
+    """A connection drops, with what is on its way, and there is no other for a while."""
+
+    connection: int = 0
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Ask:
+    """Send a request over a connection."""
+
+    connection: int = 0
+    timeout: float | None = 5.0
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
 class Exec:
     """Run a shell command in an instance's session: it takes ``seconds``."""
 
@@ -100,6 +141,40 @@ class Exec:
     timeout: float | None = None
     wait: bool = False
     cancel_at: int | None = None
+
+
+@attrs.frozen
+class Acquire:
+    """Take a lease of an instance, hold it, give it back."""
+
+    criteria: Criteria = attrs.field(factory=Criteria)
+    strategy: Selecting = attrs.field(factory=LeastLoaded)
+    """One that draws needs a seed: a plan has one trace."""
+    timeout: float | None = None
+    seconds: float = 1.0
+    """For how long it is held."""
+    use: Literal["hold", "prompt", "raise", "break", "blame"] = "hold"
+    """``prompt``: a run, and no longer than that; ``raise``: at last the body raises; ``break``: it raises
+    ``ConnectionClosed``, as from a client; ``blame``: it says that the instance failed."""
+    target: int | None = None
+    """If given: of this very instance, and there are no criteria."""
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
+class Report:
+    """Tell an instance's breaker that it worked, or failed."""
+
+    target: int = 0
+    worked: bool = False
+
+
+@attrs.frozen
+class Unregister:
+    """Let an instance be a member of the registry no more; it goes on running."""
+
+    target: int = 0
 
 
 @attrs.frozen
@@ -118,6 +193,11 @@ class Kill:
 
     target: int = 0
     signal: str = "SIGKILL"
+
+
+@attrs.frozen
+class Interrupt:
+    """A Ctrl-C at the program's terminal. The second one of a plan makes everything hasty, the third takes force."""
 
 
 @attrs.frozen
@@ -151,6 +231,16 @@ class Stall:
 
 
 @attrs.frozen
+class Listen:
+    """Read an instance's events slowly."""
+
+    target: int = 0
+    capacity: int = 3
+    pause: float = 0.05
+    """Seconds behind each."""
+
+
+@attrs.frozen
 class Unsubscribe:
     """A subscriber wants no more."""
 
@@ -159,17 +249,25 @@ class Unsubscribe:
 
 Step: TypeAlias = (
     Spawn
+    | Acquire
+    | Report
+    | Unregister
     | OpenTree
     | LeaveTree
     | Prompt
     | Request
+    | Connect
+    | Drop
+    | Ask
     | Exec
     | Stop
     | Kill
+    | Interrupt
     | Cancel
     | Advance
     | Subscribe
     | Stall
+    | Listen
     | Unsubscribe
 )
 
@@ -188,3 +286,5 @@ class Ending:
     """The body is cancelled at its k-th checkpoint already, whatever step it is in."""
     impatient_after: float | None = None
     """So many seconds after the body returned, what is around the runtime is cancelled."""
+    interrupts: tuple[float, ...] = ()
+    """So many seconds after the body is over, a Ctrl-C comes: see :class:`Interrupt`."""

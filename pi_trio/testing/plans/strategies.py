@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 
 from ...launch import InstanceSpec
 from ...lifecycle import Backoff, HealthPolicy, RestartPolicy, RestartType
+from ...registry import CapabilityMatch, Criteria, LeastLoaded, PowerOfTwoChoices, Random, RoundRobin, Sticky
+from ...registry import Strategy as Selecting
 from ...supervisor import Strategy
 from .. import faults as f
 from ..world import Fault
 from .plan import Affliction, Plan
 from .steps import (
+    Acquire,
     Advance,
     Cancel,
     Ending,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
     OpenTree,
@@ -31,7 +35,7 @@ from .steps import (
     Unsubscribe,
 )
 
-__all__ = ["endings", "faults", "health_policies", "plans", "restart_policies", "specs", "steps"]
+__all__ = ["acquisitions", "endings", "faults", "health_policies", "plans", "restart_policies", "specs", "steps"]
 
 # Few values for each, at the edges and in between: what matters is which of two deadlines comes first.
 _SECONDS = (0.0, 0.05, 0.5, 2.0)
@@ -73,15 +77,16 @@ def health_policies(
     timeout: Sequence[float] = (0.1, 1.0),
     slow_after: Sequence[float] = (0.0005, 0.05),
     misses: Sequence[int] = (1, 2, 3),
+    actions: Sequence[str] = ("restart", "stop", "report"),
 ) -> st.SearchStrategy[HealthPolicy]:
-    """Health policies with every action."""
+    """Health policies, each value from the ones that are given."""
     return st.builds(
         HealthPolicy,
         period=st.sampled_from(period),
         timeout=st.sampled_from(timeout),
         slow_after=st.sampled_from(slow_after),
         misses=st.sampled_from(misses),
-        action=st.sampled_from(("restart", "stop", "report")),
+        action=st.sampled_from(actions),
     )
 
 
@@ -93,6 +98,8 @@ def specs(
     request_timeout: Sequence[float] = (0.5, 5.0),
     restart: st.SearchStrategy[RestartPolicy] | None = None,
     health: st.SearchStrategy[HealthPolicy | None] | None = None,
+    max_concurrent: Sequence[int] = (1, 2),
+    region: Sequence[str | None] = (None,),
 ) -> st.SearchStrategy[InstanceSpec]:
     """Specs of instances of the simulated Pi."""
     return st.builds(
@@ -106,6 +113,36 @@ def specs(
         restart=restart_policies() if restart is None else restart,
         restart_session=st.sampled_from(("continue", "fresh")),
         health=st.one_of(st.none(), health_policies()) if health is None else health,
+        max_concurrent=st.sampled_from(max_concurrent),
+        region=st.sampled_from(region),
+    )
+
+
+def acquisitions(
+    *,
+    uses: Sequence[str] = ("hold", "hold", "prompt", "raise", "break", "blame"),
+    timeout: Sequence[float | None] = (None, None, 0.0, 0.3, 5.0),
+    seconds: Sequence[float] = (0.0, 0.1, 1.0, 5.0),
+    checkpoints: int = 10,
+) -> st.SearchStrategy[Acquire]:
+    """Leases that are asked for by criteria."""
+    criteria = st.builds(
+        Criteria,
+        region=st.sampled_from((None, None, None, "north")),
+        exclude=st.sampled_from((frozenset(), frozenset(), frozenset(("i0",)), frozenset(("i1",)))),
+        min_free=st.sampled_from((1, 1, 2)),
+    )
+    selecting: st.SearchStrategy[Selecting] = st.sampled_from(
+        (LeastLoaded(), RoundRobin(), Random(1), PowerOfTwoChoices(2), Sticky("a"), CapabilityMatch())
+    )
+    return st.builds(
+        Acquire,
+        criteria=st.one_of(st.just(Criteria()), criteria),
+        strategy=selecting,
+        timeout=st.sampled_from(timeout),
+        seconds=st.sampled_from(seconds),
+        use=st.sampled_from(uses),
+        cancel_at=_cancel_at(checkpoints),
     )
 
 
@@ -146,6 +183,8 @@ def steps(*, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strat
             cancel_at=cancel_at,
         ),
         st.builds(Cancel, call=st.integers(0, 5)),
+        st.builds(Interrupt),
+        acquisitions(checkpoints=checkpoints),
         st.builds(
             OpenTree,
             specs=st.lists(_TARGETS, min_size=1, max_size=4).map(tuple),
@@ -253,6 +292,7 @@ def endings(*, checkpoints: int = 100) -> st.SearchStrategy[Ending]:
         settle=st.sampled_from((False, False, True)),
         cancel_at=_cancel_at(checkpoints),
         impatient_after=st.sampled_from((None, None, None, 0.0, 0.01, 0.3)),
+        interrupts=st.sampled_from(((), (), (), (0.0, 0.01, 0.3))),
     )
 
 

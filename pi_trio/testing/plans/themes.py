@@ -13,29 +13,37 @@ import attrs
 from hypothesis import strategies as st
 
 from ...launch import InstanceSpec
-from ...lifecycle import RestartType
+from ...lifecycle import BreakerPolicy, RestartType
 from ...supervisor import Strategy
 from .. import faults as f
 from ..world import Fault
 from .plan import Affliction, Plan
 from .steps import (
+    Acquire,
     Advance,
+    Ask,
     Cancel,
+    Connect,
+    Drop,
     Ending,
     Exec,
+    Interrupt,
     Kill,
     LeaveTree,
+    Listen,
     OpenTree,
     Prompt,
+    Report,
     Request,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Unregister,
     Unsubscribe,
 )
-from .strategies import health_policies, restart_policies
+from .strategies import acquisitions, health_policies, restart_policies
 from .strategies import specs as any_specs
 
 __all__ = ["themes"]
@@ -49,6 +57,7 @@ _ENDINGS = st.builds(
     how=st.sampled_from(("return", "return", "raise", "cancel", "interrupt")),
     settle=st.sampled_from((False, False, False, True)),
     impatient_after=st.sampled_from((None, None, 0.0, 0.3)),
+    interrupts=st.sampled_from(((), (), (), (0.0, 0.1), (0.0, 0.1, 0.3))),
 )
 _EXITS = st.sampled_from((0, 1, "SIGKILL"))
 _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
@@ -56,31 +65,53 @@ _LAST_WORDS = st.sampled_from(("", "Error: out of memory\n", "no end"))
 
 def themes(
     specs: _Specs | None = None, *, checkpoints: int = 30, strategies: Sequence[Strategy] = tuple(Strategy)
-) -> st.SearchStrategy[Plan]:
-    """Plans about restarts, stops, health, supervision trees, requests, readers, and many starts at once.
+) -> tuple[st.SearchStrategy[Plan], ...]:
+    """Plans about restarts, stops, health, supervision trees, requests, readers, leases, breakers, and many starts at
+    once: a strategy for each.
 
     ``specs`` are the only ones that are used; by default, those that have something to do with the theme.
     """
     trees = _trees(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none()), strategies)
-    return st.one_of(
+    return (
+        _requests(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
         trees,
-        trees,
-        _restarts(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
+        _restarts(_or(specs, start_timeout=_TO_START, restart=st.one_of(_RESTARTS, _NARROW), health=st.none())),
+        _leases(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, **_ROOMS)),
         _stops(_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
+        trees,  # there is much that can go wrong in them
         _health(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
-        _requests(_or(specs, restart=_RESTARTS)),
+        _breakers(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
+        _connections(_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
         _starts(_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 
 
+_ROOMS = {"max_concurrent": (1, 1, 2, 3), "region": (None, "north", "south")}
 _RESTARTS = restart_policies(
-    types=(RestartType.PERMANENT, RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.TEMPORARY),
+    types=(RestartType.PERMANENT, RestartType.TRANSIENT, RestartType.PERMANENT, RestartType.TEMPORARY),
     intensity=(1, 2, 3, 8, 8),
     base=(0.1, 1.0),
     cap=(0.15, 2.0, 30.0),
     jitter=(0.0, 0.2, 1.0),
     reset_after=(0.5, 3.0, 30.0),
 )
+# Where one more restart, or a delay that is a little longer, makes the difference.
+_NARROW = restart_policies(
+    types=(RestartType.PERMANENT, RestartType.TRANSIENT),
+    intensity=(2, 1, 3),
+    period=(5.0, 2.0, 3.0),
+    base=(1.0, 0.5),
+    cap=(2.0, 30.0),
+    jitter=(0.0, 0.2),
+    reset_after=(30.0, 0.5),
+)
+# What is unhealthy is left as it is, for others to see.
+_TOLD = st.one_of(
+    st.none(),
+    health_policies(period=(0.5,), timeout=(0.1,), misses=(1,), actions=("report",)),
+    health_policies(period=(0.5,), timeout=(0.1,), misses=(1, 2), actions=("report", "restart")),
+)
+_MOSTLY_UNASKED = st.one_of(st.none(), st.none(), health_policies())
 # One that has not the time to start is given up at once, and nothing is seen of it.
 _TO_START = (1.0, 3.0)
 
@@ -94,12 +125,13 @@ def _plans(
     afflictions: st.SearchStrategy[tuple[Affliction, ...]],
     steps: st.SearchStrategy[tuple[Step, ...]],
     ending: st.SearchStrategy[Ending] = _ENDINGS,
+    least_specs: int = 1,
     **others: Any,
 ) -> st.SearchStrategy[Plan]:
     return st.builds(
         Plan,
         seed=st.integers(0, 2**32 - 1),
-        specs=st.lists(specs, min_size=1, max_size=3).map(tuple),
+        specs=st.lists(specs, min_size=least_specs, max_size=3).map(tuple),
         afflictions=afflictions,
         steps=steps,
         ending=ending,
@@ -158,12 +190,15 @@ def _restarts(specs: _Specs) -> st.SearchStrategy[Plan]:
 
 _STUBBORN = st.one_of(
     st.builds(f.IgnoredSigterm),
+    st.just(f.IgnoredSigterm()),
     st.builds(f.IgnoredEnd),
     st.builds(f.SlowDeath, st.sampled_from((0.05, 0.4, 2.0))),
     st.builds(f.Stopped, st.sampled_from((0.1, 0.4)), st.sampled_from((None, 1.0))),
     st.builds(f.StopsReading, st.sampled_from((50, 1000))),
     st.builds(f.HalfRecordAtExit),
     st.builds(f.Flood, st.sampled_from(("stdout", "stderr")), st.just(0.1), st.sampled_from((0.01, 0.1))),
+    st.builds(f.Flood, st.just("stdout"), st.just(0.1), st.just(0.01), st.just(1000)),
+    st.builds(f.Crash, st.sampled_from((0.6, 1.0)), _EXITS, st.just("Error: out of memory\n")),
     st.builds(f.Mute, st.integers(1, 10)),
     st.builds(
         f.Grandchild,
@@ -177,16 +212,23 @@ _STUBBORN = st.one_of(
 
 def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
     """Instances that do not want to end are ended, with requests in flight."""
-    following = st.one_of(
-        st.builds(Stop, _FEW, force=_BOOL),
-        st.builds(Stop, _FEW),
-        st.builds(Kill, _FEW),
-        _advance(0.001, 0.1, 0.4, 1.0),
+    stop = st.builds(Stop, _FEW, force=_BOOL)
+    busy: st.SearchStrategy[Step] = st.one_of(
         st.builds(Prompt, _FEW, tool=_BOOL),
         st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
         st.builds(Exec, _FEW, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
     )
-    steps = _then(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=6)
+    moment = _advance(0.001, 0.1, 0.4, 1.0)
+    interrupt = st.just(Interrupt())
+    following = st.one_of(
+        st.tuples(busy, stop, moment),
+        st.tuples(busy, moment, st.builds(Stop, _FEW), busy, moment),
+        st.tuples(st.builds(Stop, _FEW), moment, stop, moment),
+        st.tuples(st.builds(Kill, _FEW), stop, moment),
+        st.tuples(interrupt, interrupt, moment, st.builds(Spawn, _FEW)),
+        st.tuples(st.builds(Stop, _FEW), moment, interrupt, moment),
+    )
+    steps = _flat(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=5)
     return _plans(specs, _each(_STUBBORN, 3), steps)
 
 
@@ -218,21 +260,38 @@ def _on_the_first(faults: list[Fault]) -> tuple[Affliction, ...]:
 def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Plan]:
     """A supervision tree whose children fall."""
     child = st.integers(0, 3)
+    kill = st.builds(Kill, child)
+    moment = _advance(0.05, 0.5, 1.0, 3.0)
     following = st.one_of(
-        _advance(0.05, 0.5, 3.0),
-        _advance(1.0, 3.0),
-        st.builds(Kill, child),
-        st.builds(Kill, child),
-        st.builds(Stop, child),
-        st.builds(LeaveTree, raises=_BOOL),
+        st.tuples(kill, moment),
+        st.tuples(kill, _advance(0.5, 1.0), kill, _advance(0.5, 1.0), kill, _advance(1.0, 3.0)),
+        st.tuples(kill, kill, moment),
+        st.tuples(st.builds(Stop, child), moment),
+        st.tuples(st.builds(Stop, child), kill, moment),
+    )
+    last: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.just(()), st.tuples(kill, st.builds(LeaveTree, raises=_BOOL)), st.tuples(st.builds(LeaveTree, raises=_BOOL))
     )
     opened = st.builds(
         OpenTree,
         st.lists(_FEW, min_size=2, max_size=4).map(tuple),
         st.sampled_from(strategies),
-        st.sampled_from((0, 1, 2, 10, 10)),
-        st.sampled_from((1.0, 10.0)),
+        st.sampled_from((2, 10, 10, 1, 0)),
+        st.sampled_from((10.0, 1.0)),
         wait=_BOOL,
+    )
+    many = st.builds(
+        OpenTree,
+        st.permutations((0, 1, 2, 0)).map(tuple),
+        st.sampled_from(strategies),
+        st.just(10),
+        wait=st.just(False),
+    )
+    first: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.tuples(opened, st.just(Advance(3.0))),
+        st.tuples(many, st.just(Advance(3.0))),
+        # Some fall while those behind them have not been started.
+        st.tuples(many, _advance(0.3, 0.6, 0.9), st.builds(Kill, st.integers(0, 1)), st.just(Advance(3.0))),
     )
     faults = st.one_of(
         _CRASHES, st.builds(f.SlowStart, st.sampled_from((0.1, 0.5))), st.builds(f.SlowDeath, st.just(0.4))
@@ -241,12 +300,9 @@ def _trees(specs: _Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[P
         st.builds(Affliction, faults, st.integers(0, 3), st.sampled_from((2, 2, 1))), max_size=2
     ).map(tuple)
     steps = st.builds(
-        lambda tree, settled, rest: (tree, *settled, *rest),
-        opened,
-        st.sampled_from(((), (Advance(3.0),), (Advance(3.0),))),
-        st.lists(following, min_size=2, max_size=8),
+        lambda first, rest, last: (*first, *rest, *last, Advance(1.0)), first, _flat(following=following, most=5), last
     )
-    return _plans(specs, afflictions, steps)
+    return _plans(specs, afflictions, steps, least_specs=3)
 
 
 def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
@@ -254,6 +310,8 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
     faults = st.one_of(
         st.builds(f.DuplicatedResponses, st.sampled_from((1, 2))),
         st.builds(f.ResponsesOutOfOrder),
+        st.builds(f.ResponsesOutOfOrder),
+        st.builds(f.ResponsesWithoutId, st.sampled_from((2, 3))),
         st.builds(f.ResponsesWithoutId, st.sampled_from((2, 3))),
         st.builds(f.LostResponses, st.sampled_from((2, 3))),
         st.builds(f.LateResponses, st.sampled_from((0.01, 0.4, 2.0)), st.sampled_from((1, 2))),
@@ -264,28 +322,144 @@ def _requests(specs: _Specs) -> st.SearchStrategy[Plan]:
         _CRASHES,
     )
     target = st.integers(0, 1)
-    following = st.one_of(
-        st.builds(
-            Request,
-            target,
-            st.sampled_from(("get_state", "bash", "get_session_stats", "no_such_command")),
-            st.sampled_from((0.0005, 0.3, 5.0, None)),
-            wait=_BOOL,
-        ),
-        st.builds(Request, target, st.just("bash"), st.sampled_from((0.1, 0.5, None))),
-        st.builds(Request, target, timeout=st.just(5.0), padding_bytes=st.sampled_from((50_000, 100_000))),
+    timeout = st.sampled_from((0.0005, 0.3, 1.0, 5.0, None))
+    single: st.SearchStrategy[Step] = st.one_of(
+        st.builds(Request, target, st.sampled_from(_COMMANDS), timeout, wait=_BOOL),
+        st.builds(Request, target, st.sampled_from(("bash", "no_such_command")), timeout),
         st.builds(Prompt, target, st.sampled_from((None, None, 3)), tool=_BOOL, wait=_BOOL),
         st.builds(Exec, target, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
         st.builds(Cancel, _FEW),
-        _advance(0.01, 0.3, 2.0),
-        st.builds(Kill, target),
-        st.builds(Stop, target),
         st.builds(Subscribe, st.sampled_from((1, 2, 5))),
         st.builds(Stall, _FEW, st.sampled_from((0.3, 3.0))),
         st.builds(Unsubscribe, _FEW),
     )
-    steps = _then(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=12)
-    return _plans(specs, _each(faults, 2), steps)
+    large = st.builds(
+        Request, target, timeout=st.sampled_from((0.3, 5.0)), padding_bytes=st.sampled_from((50_000, 100_000))
+    )
+    pause = _advance(0.0, 0.01, 0.3, 2.0)
+    end: st.SearchStrategy[Step] = st.one_of(st.builds(Kill, target), st.builds(Kill, target), st.builds(Stop, target))
+    following = st.one_of(
+        st.tuples(single, single, pause),
+        target.flatmap(lambda to: _alike(st.just(to), timeout)),
+        st.tuples(large, large, pause),
+        st.tuples(_LISTENING, st.builds(Prompt, st.just(0), tool=_BOOL), st.builds(Prompt, target), _advance(0.3, 2.0)),
+        st.tuples(large, st.builds(Request, target, timeout=timeout), pause),
+        st.tuples(large, large, st.builds(Stop, target), pause),
+        st.tuples(single, end, st.builds(Request, target, timeout=timeout), pause),
+        # While there is no Pi, and for as long as that takes.
+        st.tuples(st.just(Kill()), _advance(0.05), st.builds(Request, timeout=timeout), single, _advance(0.3, 5.0)),
+    )
+    steps = _flat(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=7)
+    return _plans(specs, _each(faults, 2), steps.map(lambda steps: (*steps, Advance(2.0))))
+
+
+_LISTENING = st.builds(Listen, st.just(0), st.sampled_from((1, 3, 10)), st.sampled_from((0.02, 0.1)))
+_COMMANDS = ("get_state", "bash", "get_session_stats", "no_such_command")
+
+
+def _alike(
+    target: st.SearchStrategy[int], timeout: st.SearchStrategy[float | None]
+) -> st.SearchStrategy[tuple[Step, ...]]:
+    """Several want the same of one Pi, and at the same time."""
+    return st.sampled_from(("get_state", "bash", "bash")).flatmap(
+        lambda command: st.tuples(
+            *[st.builds(Request, target, st.just(command), timeout) for _ in range(3)], _advance(0.01, 1.0)
+        )
+    )
+
+
+_BREAKERS = st.builds(
+    BreakerPolicy,
+    failures=st.sampled_from((1, 2, 3)),
+    reset_timeout=st.sampled_from((0.5, 2.0)),
+    max_reset_timeout=st.sampled_from((3.0, 300.0)),
+)
+
+
+def _flat(
+    *first: Step, following: st.SearchStrategy[tuple[Step, ...]], most: int
+) -> st.SearchStrategy[tuple[Step, ...]]:
+    """Some steps, and then some that come several at a time."""
+    rests = st.lists(following, min_size=2, max_size=most)
+    return rests.map(lambda rest: (*first, *(step for steps in rest for step in steps)))
+
+
+def _leases(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """More leases are wanted of two instances than there is room for, and the instances go."""
+    target = st.integers(0, 1)
+    wanted = acquisitions()
+    blow: st.SearchStrategy[Step] = st.one_of(
+        st.builds(Kill, target), st.builds(Stop, target, force=_BOOL), st.builds(Unregister, target)
+    )
+    held = st.builds(Acquire, target=target, seconds=st.sampled_from((0.1, 2.0, 5.0)))
+    following = st.one_of(
+        st.tuples(wanted, wanted, wanted),
+        st.tuples(wanted, acquisitions(uses=("hold", "prompt")), _advance(0.1, 0.5, 2.0)),
+        st.tuples(held, held, _advance(0.0, 0.1), blow, _advance(0.1, 1.0, 6.0)),
+        st.tuples(wanted, wanted, blow, wanted),
+        st.tuples(st.builds(Cancel, _FEW), _advance(0.1, 2.0, 6.0)),
+        st.tuples(st.builds(Subscribe, st.sampled_from((1, 2, 100))), st.builds(Stall, _FEW, st.just(3.0))),
+    )
+    steps = _flat(Subscribe(2), Spawn(0, wait=False), Spawn(1), following=following, most=6)
+    faults = st.lists(st.builds(Affliction, st.one_of(_CRASHES, st.builds(f.IgnoredSigterm)), target), max_size=2)
+    return _plans(specs, faults.map(tuple), steps, breaker=_BREAKERS)
+
+
+def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """One instance fails those who lease it, or does not answer, while others wait for it."""
+    failing = acquisitions(uses=("break", "blame"), seconds=(0.0, 0.1))
+    waiting = acquisitions(uses=("hold",), timeout=(None, 5.0), seconds=(0.1, 1.0))
+    told = st.builds(Report, worked=st.sampled_from((False, False, False, False, True)))
+    following = st.one_of(
+        st.tuples(failing, waiting, _advance(0.1, 1.0)),
+        st.tuples(failing, waiting, failing, waiting, failing, _advance(1.0, 5.0)),
+        st.tuples(told, told, told, waiting, _advance(0.6, 2.5, 12.0)),
+        st.tuples(told, waiting, _advance(0.4, 6.0, 30.0)),
+        st.tuples(_advance(1.5), waiting, _advance(0.5)),
+        st.tuples(
+            told, st.builds(Acquire, target=st.just(0), seconds=st.just(5.0)), told, st.just(Kill()), _advance(3.0)
+        ),
+    )
+    steps = _flat(Spawn(), following=following, most=6)
+    silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
+    faults = st.one_of(st.builds(Affliction, silent).map(lambda one: (one,)), st.just(()))
+    return _plans(specs, faults, steps, breaker=_BREAKERS)
+
+
+def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
+    """What befalls one connection."""
+    ask = st.builds(Ask, st.just(connection), st.sampled_from((0.5, 5.0, None, 0.01)))
+    drop = st.builds(Drop, st.just(connection), st.sampled_from((0.0, 0.0, 0.3, 3.0)))
+    moment = _advance(0.01, 0.003, 0.0, 0.03)
+    while_long = _advance(0.3, 2.0, 2.0)
+    prompt = st.builds(Prompt, tool=_BOOL)
+    return st.one_of(
+        st.tuples(ask, ask, moment, drop, ask, while_long),
+        st.tuples(ask, ask, moment, ask, moment, drop, while_long, drop, ask, while_long),
+        st.tuples(prompt, _advance(0.05, 0.3), drop, _advance(0.05, 0.3), ask, while_long),
+        st.tuples(drop, prompt, ask, ask, moment, st.builds(Cancel, _FEW), while_long),
+        st.tuples(drop, moment, drop, _advance(0.3, 31.0)),
+        st.tuples(ask, st.builds(Kill), ask, while_long),
+        st.tuples(prompt, ask, st.builds(Stop), ask, while_long),
+    )
+
+
+def _connections(specs: _Specs) -> st.SearchStrategy[Plan]:
+    """Much is asked over links that drop."""
+    following = st.integers(0, 1).flatmap(_drops)
+    connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
+    steps = st.builds(
+        lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),
+        connect,
+        connect,
+        _flat(following=following, most=5),
+    )
+    faults = st.one_of(
+        st.just(()),
+        st.builds(f.LateResponses, st.sampled_from((0.05, 0.4)), st.sampled_from((1, 2))).map(lambda one: [one]),
+        st.builds(f.ResponsesOutOfOrder).map(lambda one: [one]),
+    )
+    return _plans(specs, faults.map(lambda some: _on_the_first(list(some))), steps)
 
 
 def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:
@@ -301,16 +475,19 @@ def _starts(specs: _Specs, checkpoints: int) -> st.SearchStrategy[Plan]:
     )
     cancel_at = st.none() if checkpoints == 0 else st.one_of(st.none(), st.none(), st.integers(1, checkpoints))
     spawns = st.lists(
-        st.builds(Spawn, _FEW, wait=st.sampled_from((False, False, True)), cancel_at=cancel_at), min_size=2, max_size=8
+        st.builds(Spawn, _FEW, wait=st.sampled_from((False, False, False, True)), cancel_at=cancel_at),
+        min_size=2,
+        max_size=8,
     )
-    following = st.one_of(
-        st.builds(Stop, st.integers(0, 5)),
-        st.builds(Cancel, st.integers(0, 5)),
-        st.builds(Spawn, _FEW, wait=_BOOL),
-        _advance(0.001, 0.1, 1.0),
-        st.builds(Request, st.integers(0, 5), timeout=st.sampled_from((0.3, None))),
+    stop = st.builds(Stop, st.integers(0, 5), wait=st.just(False))
+    following: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
+        st.tuples(stop, stop, _advance(0.1, 1.0)),
+        st.tuples(st.builds(Spawn, _FEW, wait=st.just(False)), _advance(0.0, 0.001, 0.1), stop, _advance(1.0)),
+        st.tuples(st.builds(Cancel, st.integers(0, 5)), _advance(0.001, 0.1)),
+        st.tuples(st.builds(Spawn, _FEW, wait=_BOOL)),
+        st.tuples(st.builds(Request, st.integers(0, 5), timeout=st.sampled_from((0.3, None))), _advance(0.1, 1.0)),
     )
-    steps = st.builds(lambda first, rest: (*first, *rest), spawns, st.lists(following, max_size=5))
+    steps = st.builds(lambda first, rest: (*first, *rest), spawns, _flat(following=following, most=5))
     return _plans(
         specs,
         _each(faults, 6),

@@ -9,7 +9,7 @@ import attrs
 from ...abc import ExitStatus
 from ...concurrency import Lagged
 from ...launch import InstanceSpec
-from ...lifecycle import InstanceEvent, StopManner
+from ...lifecycle import BreakerPolicy, InstanceEvent, StopManner
 from ...registry import Numbered, Snapshot
 from ...supervisor import Strategy
 
@@ -19,6 +19,10 @@ __all__ = [
     "CallStarted",
     "Counted",
     "FaultsOff",
+    "Heard",
+    "Interrupted",
+    "Limited",
+    "Listened",
     "LogsRead",
     "Published",
     "RecordsDelivered",
@@ -43,6 +47,15 @@ __all__ = [
 class _CallerEvent:
     at: float
     """When, on the Trio clock, in seconds."""
+
+
+@attrs.frozen
+class Limited(_CallerEvent):
+    """What the runtime was opened with."""
+
+    max_instances: int
+    max_starting: int
+    breaker: BreakerPolicy
 
 
 @attrs.frozen
@@ -117,6 +130,13 @@ class StopAsked(_CallerEvent):
 
     instance: str
     manner: StopManner
+
+
+@attrs.frozen
+class Interrupted(_CallerEvent):
+    """A Ctrl-C came: the ``count``-th."""
+
+    count: int
 
 
 @attrs.frozen
@@ -205,6 +225,25 @@ class RecordsDelivered(_CallerEvent):
 
 
 @attrs.frozen
+class Listened(_CallerEvent):
+    """Somebody else reads an instance's events from here on, and may fall behind."""
+
+    listener: int
+    instance: str
+
+
+@attrs.frozen
+class Heard(_CallerEvent):
+    """Such a reader was given a record, or was told how many were lost, or that there will be no more."""
+
+    listener: int
+    instance: str
+    record: str | None = None
+    missed: int = 0
+    ended: bool = False
+
+
+@attrs.frozen
 class LogsRead(_CallerEvent):
     """What ``instance.logs()`` had when the instance was over."""
 
@@ -252,7 +291,8 @@ class FaultsOff(_CallerEvent):
 
 
 CallerEvent: TypeAlias = (
-    Published
+    Limited
+    | Published
     | Specified
     | TreeOpened
     | ScopeCancelled
@@ -260,6 +300,7 @@ CallerEvent: TypeAlias = (
     | ScopeLeft
     | ScopeExited
     | StopAsked
+    | Interrupted
     | CallStarted
     | CallEnded
     | RequestStarted
@@ -268,6 +309,8 @@ CallerEvent: TypeAlias = (
     | SubscriberItem
     | Unsubscribed
     | RecordsDelivered
+    | Listened
+    | Heard
     | LogsRead
     | ResourceAcquired
     | ResourceReleased

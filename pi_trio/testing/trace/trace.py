@@ -11,11 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 
 from .callers import CallerEvent
+from .connections import ConnectionEvent
+from .registry import RegistryTraceEvent
 from .world import WorldEvent
 
 __all__ = ["Record", "Recorder", "Trace", "TraceEvent"]
 
-TraceEvent: TypeAlias = WorldEvent | CallerEvent
+TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent | ConnectionEvent
 Record: TypeAlias = Callable[[TraceEvent], None]
 """Takes down one event. Given to whatever has something to tell."""
 
@@ -79,6 +81,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, Sequence):
         return [_plain(each) for each in value]
+    if isinstance(value, frozenset):
+        return sorted((_plain(each) for each in value), key=str)
     if attrs.has(type(value)):
         fields = {name: _plain(getattr(value, name)) for name in _names(type(value))}
         return {"": type(value).__name__, **fields}

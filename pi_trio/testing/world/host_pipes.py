@@ -7,7 +7,6 @@ import random
 import trio
 
 from ...abc import ReceivePipe, SendPipe
-from ..clock import sleep
 from .moments import moment
 from .pipe import End, Pipe, PipeLog
 
@@ -105,7 +104,7 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
             while not (self._closed or self._interrupted or self._pipe.readable):
                 await self._pipe.wait_readable()
             if self._random.random() < _LATE:
-                await sleep(moment(self._random, _LATE_SECONDS))
+                await self._be_late(moment(self._random, _LATE_SECONDS))
         finally:
             self._waiting = False
         self._check_open()
@@ -116,6 +115,11 @@ class SimReceivePipe(_HostEnd, ReceivePipe):
         self._check_open()
         there = self._pipe.readable and self._random.random() >= _LATE
         return self._pipe.read(None) or b"" if there else b""
+
+    async def _be_late(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while not (self._closed or self._interrupted):
+                await self._pipe.wait_readable()
 
     def interrupt(self) -> None:
         """See :meth:`pi_trio.abc.ReceivePipe.interrupt`."""

@@ -126,4 +126,51 @@ MUTANTS = (
         "what a request reads behind its own response is lost",
         ("                self._route(items)\n", "                self._route(items[:2])\n"),
     ),
+    _of(
+        _HERE,
+        "timeout-counted-anew",
+        "a request's time-out begins when there is a Pi, not when it was asked for",
+        (
+            (
+                "            if seconds is not None:\n"
+                "                seconds = max(0.0, deadline - trio.current_time())\n"
+                "            pending = self._submit("
+            ),
+            "            pending = self._submit(",
+        ),
+    ),
+    _of(
+        _HERE,
+        "responses-without-id-lost",
+        "a response to nobody is dropped, not shown",
+        ('if kind == "response" and record.get("id") is not None:', 'if kind == "response":'),
+    ),
+    _of(
+        _HERE,
+        "failure-taken-for-success",
+        "what Pi refuses counts as done",
+        ('    if response.get("success") is not True:\n', '    if response.get("success") is None:\n'),
+    ),
+    _of(
+        _REQUESTS,
+        "matched-by-command",
+        "a response goes to whoever asked first for the same thing",
+        (
+            "        pending = self._pending.pop(id_, None) if type(id_) is str else None\n",
+            (
+                "        pending = next((p for p in self._pending.values() if p.command == record.get('command')), None)\n"
+                "        if pending is not None:\n"
+                "            del self._pending[pending.id]\n"
+            ),
+        ),
+    ),
+    _of(
+        "client.gate",
+        "wait-without-timeout",
+        "the wait for the next Pi has no time-out",
+        (
+            "with trio.move_on_after(min(own, self._patience)) as scope:",
+            "with trio.move_on_after(self._patience) as scope:",
+        ),
+    ),
 )

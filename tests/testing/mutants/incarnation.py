@@ -194,4 +194,10 @@ MUTANTS = (
         "only what was read last of stderr is kept for errors",
         ("        self._bytes += data[-self._max :]\n", "        self._bytes = bytearray(data[-self._max :])\n"),
     ),
+    _of(
+        _HERE,
+        "unhealthy-ended-though-only-to-report",
+        "an unhealthy instance is ended though its policy only wants to know",
+        (' and policy.action != "report":', ":"),
+    ),
 )

@@ -145,4 +145,40 @@ MUTANTS = (
         "an answer that took too long counts as a quick one",
         ("if probe.latency <= policy.slow_after else", "if probe.latency <= policy.timeout else"),
     ),
+    _of(
+        _RESTART,
+        "backoff-linear",
+        "the delay grows by its base, and does not double",
+        ("self.base * 2.0 ** min(in_a_row, 1000)", "self.base * (in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "window-over-endings",
+        "the budget's window ends when the process did, not when the next start is due",
+        ("if start > due - policy.period", "if start > now - policy.period"),
+    ),
+    _of(
+        _STOPPING,
+        "haste-kills",
+        "a hasty stop gives no time behind SIGTERM",
+        ("_HASTY_GRACE = 0.5", "_HASTY_GRACE = 0.01"),
+    ),
+    _of(
+        _RESTART,
+        "window-begins-now",
+        "a restart counts from the ending before it, not from when it was due",
+        ("RestartHistory((*recent, due), in_a_row + 1)", "RestartHistory((*recent, now - delay), in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "row-goes-on",
+        "a restart behind a long run is counted with those before that",
+        ("RestartHistory((*recent, due), in_a_row + 1)", "RestartHistory((*recent, due), history.in_a_row + 1)"),
+    ),
+    _of(
+        _RESTART,
+        "forgiven-too-late",
+        "the delay is forgotten only after twice the time that it should take",
+        ("if ran_for >= policy.reset_after else", "if ran_for >= 2 * policy.reset_after else"),
+    ),
 )

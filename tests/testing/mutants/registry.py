@@ -102,4 +102,46 @@ MUTANTS = (
         "an instance is shown with its first incarnation for ever",
         ("        incarnation=event.incarnation,\n", "        incarnation=min(1, event.incarnation),\n"),
     ),
+    _of(
+        _BROADCAST,
+        "newest-lost",
+        "a subscriber that falls behind loses the newest, not the oldest",
+        ("                buffer.popleft()\n", "                buffer.pop()\n"),
+    ),
+    _of(
+        _LEDGER,
+        "feed-never-ends",
+        "subscribers do not hear that the runtime is over",
+        ("        self._broadcast.close()\n", ""),
+    ),
+    _of(
+        _TABLE,
+        "health-not-folded",
+        "an instance is shown with the health that it had when it was registered",
+        (
+            "HealthChanged: lambda entry, event: _but(entry, health=event.health),",
+            "HealthChanged: lambda entry, event: entry,",
+        ),
+    ),
+    _of(
+        _TABLE,
+        "model-not-folded",
+        "an instance is shown with the model that was asked for, not with the one that answers",
+        ("_but(entry, provider=event.provider, model=event.model)", "_but(entry, provider=event.provider)"),
+    ),
+    _of(
+        _TABLE,
+        "breaker-not-folded",
+        "an instance is shown with a closed breaker",
+        (
+            "BreakerChanged: lambda entry, event: _but(entry, breaker=event.breaker),",
+            "BreakerChanged: lambda entry, event: entry,",
+        ),
+    ),
+    _of(
+        _TABLE,
+        "unregistered-and-still-there",
+        "an instance that is no member any more is shown",
+        ("Unregistered: lambda _entry, _event: None,", "Unregistered: lambda entry, _event: entry,"),
+    ),
 )

@@ -89,4 +89,43 @@ MUTANTS = (
         "what the body of a runtime raised does not come out of it",
         ("        if body_error is not None:\n            raise body_error\n        return\n", "        return\n"),
     ),
+    _of(
+        _HERE,
+        "one-instance-too-many",
+        "there may be one instance more than max_instances says",
+        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() > self._max_instances:"),
+    ),
+    _of(
+        _HERE,
+        "one-instance-too-few",
+        "there may be one instance less than max_instances says",
+        ("if self._count_alive() >= self._max_instances:", "if self._count_alive() + 1 >= self._max_instances:"),
+    ),
+    _of(
+        _HERE,
+        "one-more-may-start",
+        "one process more than max_starting says may start at the same time",
+        ("trio.CapacityLimiter(max_starting)", "trio.CapacityLimiter(max_starting + 1)"),
+    ),
+    _of(
+        _HERE,
+        "second-interrupt-ignored",
+        "who interrupts twice is waited for as long as before",
+        ('        self._request_stop_of_all(StopManner.HASTY, "was interrupted twice")\n', ""),
+    ),
+    _of(
+        _HERE,
+        "third-interrupt-ignored",
+        "who interrupts three times is no nearer to the end than before",
+        ('        self._request_stop_of_all(StopManner.FORCE, "was interrupted three times")\n', ""),
+    ),
+    _of(
+        _HERE,
+        "over-and-still-a-member",
+        "an instance that is over stays a member of the registry",
+        (
+            "                    sender.send_nowait(Unregistered(name, trio.current_time(), str(supervisor.state)))\n",
+            "",
+        ),
+    ),
 )

@@ -183,4 +183,10 @@ MUTANTS = (
         "a stop by force is a polite one",
         ("StopManner.FORCE if force else StopManner.POLITE", "StopManner.POLITE"),
     ),
+    _of(
+        _HERE,
+        "harsher-request-lost",
+        "of two requests to stop, the gentler one counts",
+        ("if self._stop is None or manner > self._stop[0]:", "if self._stop is None or manner < self._stop[0]:"),
+    ),
 )

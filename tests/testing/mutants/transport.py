@@ -73,4 +73,22 @@ MUTANTS = (
             "        self._pending_bytes = 0\n        return self._whole",
         ),
     ),
+    _of(
+        _PIPES,
+        "sender-not-woken",
+        "what is queued waits for the next record",
+        (
+            "trying again is no use\n        if self._queue:\n            self._rouse_sender()\n",
+            "trying again is no use\n",
+        ),
+    ),
+    _of(
+        _PIPES,
+        "eof-before-the-queue",
+        "stdin is closed while records are queued for it",
+        (
+            "        self._closing = True\n        if self._queue:\n",
+            "        self._closing = True\n        if self._queue and self._broken:\n",
+        ),
+    ),
 )

@@ -55,4 +55,40 @@ MUTANTS = (
         "the last child of a tree is started first",
         ("                for child in children:\n", "                for child in reversed(children):\n"),
     ),
+    _of(
+        _HERE,
+        "budget-of-the-child",
+        "the child's own budget counts, and not the tree's",
+        (
+            "policy = attrs.evolve(supervisor.spec.restart, intensity=self.intensity, period=self.period)",
+            "policy = supervisor.spec.restart",
+        ),
+    ),
+    _of(
+        _HERE,
+        "budget-for-each-child",
+        "each child has the tree's whole budget",
+        ("RestartHistory(self._starts, supervisor.history.in_a_row)", "supervisor.history"),
+    ),
+    _of(
+        _HERE,
+        "temporary-taken-up-again",
+        "a temporary child that fell with another is started again",
+        ("if child.spec.restart.type is RestartType.TEMPORARY:", "if child.state is InstanceState.STARTING:"),
+    ),
+    _of(
+        _HERE,
+        "failure-not-told",
+        "a spent budget does not end the tree",
+        (
+            "            self._announce()\n        return decision\n",
+            "            self.failure = None\n        return decision\n",
+        ),
+    ),
+    _of(
+        "runtime.runtime",
+        "next-child-too-early",
+        "the next child is started though one before it has fallen meanwhile",
+        ("                    await tree.wait_until_all_stand()\n", ""),
+    ),
 )

@@ -1,0 +1,181 @@
+"""Clients that are connected to the instances of a plan over links that drop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import attrs
+import orjson
+import trio
+
+from ..abc import Closing
+from ..client import PiClient
+from ..client.connection import Connection
+from ..client.gate import Gate
+from ..concurrency import open_service_nursery
+from ..errors import ClientError, ConnectFailed
+from ..lifecycle import TERMINAL, Backoff, ReconnectPolicy
+from ..protocol import decode_line, encode_record
+from ..supervisor import Instance
+from .link import SimLink
+from .plans import Ask, Connect, Drop
+from .trace import (
+    AskEnded,
+    AskStarted,
+    Connected,
+    ConnectionHeard,
+    LinkOpened,
+    LinkRefused,
+    Record,
+)
+
+__all__ = ["RECONNECTION", "Remotes"]
+
+RECONNECTION = Backoff(base=0.1, cap=0.8, jitter=0.2)
+"""How long a client waits before each attempt to connect again."""
+_GREETING_TIMEOUT = 5.0
+_NEVER_BEHIND = 1 << 40
+
+
+@attrs.define(eq=False)
+class _Remote:
+    """One client, and its link of the moment."""
+
+    number: int
+    instance: Instance
+    client: PiClient
+    connection: Connection | None = None
+    link: SimLink | None = None
+    links: int = 0
+    unreachable_until: float = 0.0
+
+
+class Remotes:
+    """Connects, drops and asks, and takes down what comes of it."""
+
+    def __init__(self, seed: int, record: Record, start_soon: Callable[..., object]) -> None:
+        self._seed = seed
+        self._record = record
+        self._start_soon = start_soon
+        self._remotes: list[_Remote] = []
+        self._asked = 0
+
+    def connect(self, step: Connect, instance: Instance) -> None:
+        """Connect another client to an instance."""
+        client = PiClient(f"remote {len(self._remotes) + 1}", gate=Gate(places=step.places, patience=step.patience))
+        remote = _Remote(len(self._remotes) + 1, instance, client)
+        self._remotes.append(remote)
+        remote.connection = Connection(
+            client,
+            lambda: self._open_link(remote),
+            policy=ReconnectPolicy(attempts=step.attempts, backoff=RECONNECTION),
+            greeting_timeout=_GREETING_TIMEOUT,
+        )
+        self._record(Connected(trio.current_time(), remote.number, instance.id, step.attempts))
+        self._start_soon(self._read, remote)
+        self._start_soon(remote.connection.run)
+
+    def drop(self, step: Drop) -> None:
+        """Let a connection drop."""
+        if self._remotes:
+            remote = self._remotes[step.connection % len(self._remotes)]
+            remote.unreachable_until = trio.current_time() + step.seconds
+            if remote.link is not None:
+                remote.link.end(Closing(1006, "dropped"))
+
+    def close(self) -> None:
+        """The plan is over."""
+        for remote in self._remotes:
+            if remote.connection is not None:
+                remote.connection.cancel()
+
+    async def ask(self, step: Ask) -> None:
+        """Send one request over a connection."""
+        if not self._remotes:
+            return
+        remote = self._remotes[step.connection % len(self._remotes)]
+        self._asked += 1
+        number, mark = self._asked, f"<a{self._asked}>"
+        self._record(AskStarted(trio.current_time(), number, remote.number, mark, step.timeout))
+        outcome, uncertain = "ok", None
+        try:
+            await remote.client.request("get_state", {"mark": mark}, timeout=step.timeout)
+        except trio.Cancelled:
+            outcome = "cancelled"
+            raise
+        except Exception as error:
+            outcome, uncertain = type(error).__name__, getattr(error, "uncertain", None)
+        finally:
+            self._record(AskEnded(trio.current_time(), number, outcome, uncertain))
+
+    async def _read(self, remote: _Remote) -> None:
+        with suppress(trio.EndOfChannel, ClientError):
+            subscription: Any = remote.client.subscribe(capacity=_NEVER_BEHIND)._subscription
+            while True:
+                for item in await subscription.receive_batch():
+                    text = None if not isinstance(item, bytes | dict) else _text(item)
+                    away = getattr(item, "away", None)
+                    self._record(ConnectionHeard(trio.current_time(), remote.number, text, away))
+
+    # --- the far end ------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _open_link(self, remote: _Remote) -> AsyncIterator[SimLink]:
+        await trio.lowlevel.checkpoint()
+        final = remote.instance.state in TERMINAL
+        if final or trio.current_time() < remote.unreachable_until:
+            self._record(LinkRefused(trio.current_time(), remote.number, final))
+            raise ConnectFailed("ws://far", "nobody is there", final=final)
+        remote.links += 1
+        seed = self._seed * 1_000_003 + remote.number * 1009 + remote.links
+        link = SimLink(remote.number, self._record, seed, lambda record: self._arrived(remote, link, record))
+        self._record(LinkOpened(trio.current_time(), remote.number))
+        travelling = trio.CancelScope()
+
+        async def travel() -> None:
+            with travelling:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(link.carry)
+                    nursery.start_soon(self._speak, remote, link)
+
+        async def stop(_: BaseException | None) -> None:
+            remote.link = None
+            link.end(Closing(1006, "closed from here"))
+            travelling.cancel()
+
+        async with open_service_nursery(stop) as service:
+            service.start_soon(travel)
+            remote.link = link
+            yield link
+
+    def _arrived(self, remote: _Remote, link: SimLink, line: bytes) -> None:
+        command = decode_line(line)
+        assert isinstance(command, dict)
+
+        def answer(response: dict[str, Any]) -> None:
+            link.say(encode_record(response))
+
+        try:
+            remote.instance.client.forward(command, answer)
+        except (ClientError, trio.WouldBlock) as error:
+            refusal = {"type": "response", "command": command["type"], "success": False, "error": repr(error)}
+            answer({**refusal, "id": command.get("id")})
+
+    async def _speak(self, remote: _Remote, link: SimLink) -> None:
+        """What the instance's Pi says to everybody."""
+        subscription: Any = remote.instance.client.subscribe(capacity=_NEVER_BEHIND)._subscription
+        with subscription, suppress(trio.EndOfChannel, ClientError):
+            while True:
+                for item in await subscription.receive_batch():
+                    if isinstance(item, bytes):
+                        link.say(item)
+                    elif isinstance(item, dict):
+                        link.say(encode_record(item))
+        link.end(Closing(1001, "the instance is over"))
+
+
+def _text(item: bytes | dict[str, Any]) -> str:
+    record = decode_line(item) if isinstance(item, bytes) else item
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode()
