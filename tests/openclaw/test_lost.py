@@ -9,10 +9,10 @@ import trio
 
 from pi_trio.abc import Signal
 from pi_trio.errors import ClientError, ConnectionClosed, LeaseLost
-from pi_trio.lifecycle import BreakerPolicy, BreakerState
+from pi_trio.lifecycle import BreakerPolicy, BreakerState, DiscoveryFailed, RegistryEvent
 from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
 from pi_trio.process import free_port
-from pi_trio.registry import OpenClawDiscovery, Registry
+from pi_trio.registry import EventFeed, Numbered, OpenClawDiscovery, Registry
 from pi_trio.testing import open_model_server
 from tests.support import run
 
@@ -32,10 +32,16 @@ def looked(registry: Registry) -> int:
     return registry.snapshot().discoveries["there"].completed
 
 
-async def until_lost(registry: Registry) -> str:
-    """Until the discovery has noticed; why, in its words."""
-    await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].error is not None)
-    return str(registry.snapshot().discoveries["there"].error)
+def is_failure(event: RegistryEvent) -> bool:
+    return isinstance(event, DiscoveryFailed)
+
+
+async def why_it_failed(failures: EventFeed) -> str:
+    """Until the discovery has noticed that the gateway is gone; why, in its first words: behind them it tries again."""
+    async for item in failures:
+        if isinstance(item, Numbered) and isinstance(item.event, DiscoveryFailed):
+            return item.event.error
+    raise AssertionError("the registry is closed")
 
 
 async def make_session(url: str) -> None:
@@ -48,9 +54,9 @@ def discovery(port: int) -> OpenClawDiscovery:
     return OpenClawDiscovery(f"ws://127.0.0.1:{port}", token=TOKEN, name="there")
 
 
-def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path) -> None:
-    """The older one: it starts in a third of the time."""
-    install, port = installed(VERSIONS[-1]), free_port()
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path, version: str) -> None:
+    install, port = installed(version), free_port()
 
     async def main() -> None:
         async with open_model_server(answer) as model, open_registry() as registry:
@@ -58,14 +64,15 @@ def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path) -> None:
                 async with open_real_gateway(install, tmp_path, model.base_url, port=port) as gateway:
                     await make_session(gateway.url)
                     await registry.wait_for(lambda table: f"there/{KEY}" in table)
-                    async with registry.open_client(f"there/{KEY}") as client:
+                    failures = registry.subscribe(match=is_failure)
+                    async with failures, registry.open_client(f"there/{KEY}") as client:
                         with pytest.raises(ConnectionClosed):
                             async with client.run(SLOWLY) as going_on:
                                 await anext(going_on.text())
                                 gateway.tree.send_signal(Signal.KILL)
                                 gateway.tree.kill_tree()
                                 await going_on.result()
-                    assert "the connection was lost" in await until_lost(registry)
+                        assert "the connection was lost" in await why_it_failed(failures)
                     assert f"there/{KEY}" in registry.instances, "what was told stays until it is told otherwise"
                 times = looked(registry)
                 async with open_real_gateway(install, tmp_path, model.base_url, port=port):
@@ -86,7 +93,6 @@ def test_the_standin_goes_and_is_found_again(version: str) -> None:
             async with open_standin(version, TOKEN, port=port) as standin:
                 await make_session(standin.url)
                 await registry.wait_for(lambda table: f"there/{KEY}" in table)
-            await until_lost(registry)
             await registry.wait_for(
                 lambda _: registry.snapshot().discoveries["there"].breaker.state is BreakerState.OPEN
             )
@@ -106,8 +112,9 @@ def test_a_gateway_that_shuts_down_says_so() -> None:
             await make_session(standin.url)
             async with registry.discover(discovery(standin.port)):
                 await registry.wait_for(lambda table: f"there/{KEY}" in table)
-                await standin.shut_down()
-                error = await until_lost(registry)
+                with registry.subscribe(match=is_failure) as failures:
+                    await standin.shut_down()
+                    error = await why_it_failed(failures)
         assert "the gateway shuts down (gateway stopping)" in error
         assert "1012" in error
 
