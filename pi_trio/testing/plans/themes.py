@@ -212,12 +212,17 @@ _STUBBORN = st.one_of(
 
 def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
     """Instances that do not want to end are ended, with requests in flight."""
-    stop = st.builds(Stop, _FEW, force=_BOOL)
     busy: st.SearchStrategy[Step] = st.one_of(
         st.builds(Prompt, _FEW, tool=_BOOL),
         st.builds(Request, _FEW, st.sampled_from(("get_state", "bash")), st.sampled_from((5.0, None))),
         st.builds(Exec, _FEW, st.sampled_from((0.2, 5.0)), st.sampled_from((None, 0.2))),
     )
+    return st.one_of(_ended(specs, busy), _abandoned(specs, busy))
+
+
+def _ended(specs: _Specs, busy: st.SearchStrategy[Step]) -> st.SearchStrategy[Plan]:
+    """They are asked to end, one by one, before the runtime is over."""
+    stop = st.builds(Stop, _FEW, force=_BOOL)
     moment = _advance(0.001, 0.1, 0.4, 1.0)
     interrupt = st.just(Interrupt())
     following = st.one_of(
@@ -230,6 +235,25 @@ def _stops(specs: _Specs) -> st.SearchStrategy[Plan]:
     )
     steps = _flat(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=5)
     return _plans(specs, _each(_STUBBORN, 3), steps)
+
+
+def _abandoned(specs: _Specs, busy: st.SearchStrategy[Step]) -> st.SearchStrategy[Plan]:
+    """They are there when the runtime's scope is left, and others are asked for at that very moment.
+
+    All of them go on when stdin ends: only then is it seen whether they were given the time for that.
+    """
+    late = st.builds(Spawn, _FEW, wait=st.just(False))  # no time passes behind it
+    steps = st.builds(
+        lambda busy, late: (Spawn(0, wait=False), Spawn(1), Advance(0.5), *busy, *late),
+        st.lists(busy, max_size=2),
+        st.lists(late, min_size=1, max_size=3),
+    )
+    deaf_to_the_end = (Affliction(f.IgnoredEnd(), 0), Affliction(f.IgnoredEnd(), 1))
+    afflictions = st.builds(lambda others: (*deaf_to_the_end, *others), st.one_of(st.just(()), _each(_STUBBORN, 2)))
+    endings = st.builds(
+        attrs.evolve, _ENDINGS, how=st.sampled_from(("raise", "return", "cancel", "interrupt")), settle=st.just(False)
+    )
+    return _plans(specs, afflictions, steps, endings)
 
 
 def _health(specs: _Specs) -> st.SearchStrategy[Plan]:
@@ -423,7 +447,28 @@ def _breakers(specs: _Specs) -> st.SearchStrategy[Plan]:
     steps = _flat(Spawn(), following=following, most=6)
     silent = st.builds(f.Mute, st.sampled_from((1, 2, 3, 5)))
     faults = st.one_of(st.builds(Affliction, silent).map(lambda one: (one,)), st.just(()))
-    return _plans(specs, faults, steps, breaker=_BREAKERS)
+    return st.one_of(_plans(specs, faults, steps, breaker=_BREAKERS), _probed_in_vain(specs, waiting))
+
+
+def _probed_in_vain(specs: _Specs, waiting: st.SearchStrategy[Step]) -> st.SearchStrategy[Plan]:
+    """One instance lives and answers nothing, for as long as several probes take; then it may come to itself."""
+    hushed: st.SearchStrategy[Fault] = st.one_of(
+        st.builds(f.Mute, st.sampled_from((1, 2))), st.builds(f.Stopped, st.just(0.4), st.sampled_from((None, 20.0)))
+    )
+    following = st.one_of(
+        st.tuples(st.just(Report()), waiting, _advance(6.0, 12.0, 30.0)),
+        st.tuples(st.just(Kill(signal="SIGCONT")), waiting, _advance(6.0, 12.0)),
+    )
+    failed = (Report(),) * 3  # whatever the policy says, it is open then
+    steps = _flat(Spawn(), Advance(1.0), *failed, Advance(30.0), following=following, most=3)
+    # With these the limit cuts one of the first three openings short.
+    policies = st.builds(
+        BreakerPolicy,
+        failures=st.sampled_from((1, 2, 3)),
+        reset_timeout=st.sampled_from((2.0, 0.5)),
+        max_reset_timeout=st.sampled_from((3.0, 1.5, 0.75)),
+    )
+    return _plans(specs, hushed.map(lambda fault: (Affliction(fault),)), steps, breaker=policies)
 
 
 def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
