@@ -268,6 +268,9 @@ class Closing:
 class Link(RecordTransport):
     """A transport to a Pi that outlives it: it may drop, and another may take its place."""
 
+    keeps_runs = True
+    """Whether a run can go on over a drop: what was said while nobody heard it can be asked behind it."""
+
     @property
     @abstractmethod
     def closing(self) -> Closing | None:

@@ -216,8 +216,8 @@ class PiClient(Commands):
         self._draining = True
         self._events.interrupt()
 
-    def detach(self, why: Callable[[], ConnectionClosed], *, pi_goes_on: bool = False) -> None:
-        """The connection is gone: fail requests and, unless ``pi_goes_on`` with it, the run. New requests wait for the
+    def detach(self, why: Callable[[], ConnectionClosed], *, keep_run: bool = False) -> None:
+        """The connection is gone: fail requests and, unless ``keep_run`` with it, the run. New requests wait for the
         next one, and subscribers too.
         """
         self._transport = self._ready = None
@@ -227,17 +227,19 @@ class PiClient(Commands):
             self._connection_state.set(ConnectionState.AWAY)
         self._requests.fail_all(why)
         self._desk.close()
-        if self._run is not None and not (pi_goes_on and self._run._outlives_connection):
+        if self._run is not None and not (keep_run and self._run._outlives_connection):
             self._run._fail(why)
         self.drain()
         if self.on_detached is not None:
             self.on_detached(why())
 
-    def lose(self, reason: str, unsent: Sequence[bytes]) -> None:
-        """As :meth:`detach`, from a Pi that goes on without us. Requests among the ``unsent`` are sent to the next one."""
+    def lose(self, reason: str, unsent: Sequence[bytes], *, keep_run: bool) -> None:
+        """As :meth:`detach`, from a Pi that goes on without us; the run, too, if it is to be kept. Requests among the
+        ``unsent`` are sent to the next one.
+        """
         ids = [str(record.get("id")) for record in map(decode_line, unsent) if isinstance(record, dict)]
         self._requests.fail((*ids, *self._dropped), lambda: ConnectionLost(reason, uncertain=False))
-        self.detach(lambda: ConnectionLost(reason, uncertain=True), pi_goes_on=True)
+        self.detach(lambda: ConnectionLost(reason, uncertain=True), keep_run=keep_run)
 
     def close(self, why: Callable[[], ConnectionClosed], *, quietly: bool) -> None:
         """There will be no other connection. ``quietly``: subscribers find the end, not the error."""

@@ -134,7 +134,7 @@ class Connection:
             quietly = closing.code in _QUIET_CLOSES
             self._finish(lambda: ConnectionClosed(f"the connection was closed: {closing}"), quietly=quietly)
             return None
-        self._client.lose(str(closing), link.unsent())
+        self._client.lose(str(closing), link.unsent(), keep_run=link.keeps_runs)
         return str(closing)
 
     def _give_up(self, reason: str) -> None:

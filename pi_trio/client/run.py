@@ -9,7 +9,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, ConnectionLost, RunBusy, RunFailed, RunOver, Unsupported
+from ..errors import ConnectionClosed, ConnectionLost, RunBusy, RunFailed, RunOver
 from ..protocol import (
     Entries,
     Event,
@@ -214,10 +214,6 @@ class Run:
                 if not lost.uncertain:
                     raise ConnectionLost(lost.reason, uncertain=True) from None
                 # It dropped again. To ask twice does no harm.
-            except Unsupported as error:
-                raise ConnectionLost(
-                    f"what the run has said meanwhile cannot be asked: {error}", uncertain=True
-                ) from error
 
     def records(self) -> View[Record | MalformedRecord | Reconnected]:
         """The run's records as they came, undecoded. Raises as iterating the run does."""

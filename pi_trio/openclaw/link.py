@@ -38,6 +38,8 @@ class SessionLink(Link, Listener):
     It ends with the gateway's connection, when it is closed, or when its reader lets too much lie.
     """
 
+    keeps_runs = False  # gateways tell no entries: a run ends with its connection
+
     def __init__(self, gateway: Gateway, translation: Translation) -> None:
         self._gateway = gateway
         self._translation = translation

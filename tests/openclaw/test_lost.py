@@ -44,10 +44,10 @@ async def why_it_failed(failures: EventFeed) -> str:
     raise AssertionError("the registry is closed")
 
 
-async def make_session(url: str) -> None:
+async def make_session(url: str, key: str = KEY) -> None:
     options = GatewayOptions(token=TOKEN, scopes=(READ, WRITE, ADMIN))
     async with open_gateway(url, options) as admin:
-        await admin.request("sessions.create", {"key": KEY})
+        await admin.request("sessions.create", {"key": key})
 
 
 def discovery(port: int) -> OpenClawDiscovery:
@@ -75,10 +75,14 @@ def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path, version: str) 
                         assert "the connection was lost" in await why_it_failed(failures)
                     assert f"there/{KEY}" in registry.instances, "what was told stays until it is told otherwise"
                 times = looked(registry)
-                async with open_real_gateway(install, tmp_path, model.base_url, port=port):
+                async with open_real_gateway(install, tmp_path, model.base_url, port=port) as gateway:
                     await registry.wait_for(lambda _: looked(registry) > times)
                     assert registry.snapshot().discoveries["there"].error is None
-                    assert (await registry.run(COUNT)).text == "one two three"
+                    # What was under way in the other session goes on there, or not, as its gateway likes.
+                    await make_session(gateway.url, f"{KEY}-anew")
+                    await registry.wait_for(lambda table: f"there/{KEY}-anew" in table)
+                    async with registry.open_client(f"there/{KEY}-anew") as client:
+                        assert (await client.send(COUNT)).text == "one two three"
             assert registry.all() == ()
 
     run(main, patience=300)

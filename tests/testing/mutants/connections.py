@@ -15,8 +15,8 @@ MUTANTS = (
         "lost-is-certain",
         "a request that was sent before its connection dropped is sent again",
         (
-            "        self.detach(lambda: ConnectionLost(reason, uncertain=True), pi_goes_on=True)\n",
-            "        self.detach(lambda: ConnectionLost(reason, uncertain=False), pi_goes_on=True)\n",
+            "        self.detach(lambda: ConnectionLost(reason, uncertain=True), keep_run=keep_run)\n",
+            "        self.detach(lambda: ConnectionLost(reason, uncertain=False), keep_run=keep_run)\n",
         ),
     ),
     _of(
@@ -30,7 +30,7 @@ MUTANTS = (
         "drop-fails-nobody",
         "requests in flight do not fail when their connection drops",
         (
-            "        self.detach(lambda: ConnectionLost(reason, uncertain=True), pi_goes_on=True)\n",
+            "        self.detach(lambda: ConnectionLost(reason, uncertain=True), keep_run=keep_run)\n",
             "        self._transport = self._ready = None\n        self._gate.shut()\n        self.drain()\n",
         ),
     ),
