@@ -91,6 +91,29 @@ FOUND: dict[str, Plan] = {
         steps=(Spawn(), Advance(3.0)),
         sweeps=False,
     ),
+    # A false alarm: its time to start was up while it was on its way out, and its SIGTERM found it gone.
+    "too late while on its way out": Plan(
+        seed=6693,
+        specs=(
+            attrs.evolve(
+                SPEC,
+                start_timeout=0.25,
+                request_timeout=0.5,
+                drain_timeout=0.0,
+                grace_timeout=0.05,
+                restart=RestartPolicy(
+                    type=RestartType.PERMANENT,
+                    intensity=0,
+                    period=1.0,
+                    backoff=Backoff(base=0.0, cap=0.15, jitter=0.0),
+                    reset_after=0.0,
+                ),
+                health=None,
+            ),
+        ),
+        steps=(Spawn(wait=False), Spawn(), Kill(), Spawn()),
+        sweeps=False,
+    ),
     # A lease that was lost with its instance was told to that instance's breaker as a success.
     "a lost lease is no success": Plan(
         specs=(SPEC,),

@@ -57,7 +57,7 @@ def _is_ended(launch: Launch, life: Life, opened: Placed[PipeOpened], due: float
     moments = [each.event.at for each in life.readies if each.event.incarnation == launch.incarnation]
     moments += [each.event.at for signal in ("SIGTERM", "SIGKILL") for each in launch.sent(signal)]
     moments += [stop.event.at for stop in life.stops]
-    moments += [launch.exited.event.at] if launch.exited else []
+    moments.append(launch.over_since)  # what is on its way out already takes a signal as nothing
     if not any(at <= due + EPSILON for at in moments):
         says = f"{life.instance}/{launch.incarnation} had not answered at {due:g}, and was not ended"
         yield Finding(says, opened, launch.exited)
