@@ -212,7 +212,7 @@ class Leases:
         if not held:
             del self._held[lease.instance_id]
         if lease._counted:
-            failed = lease._blamed or isinstance(error, ConnectionClosed)
+            failed = lease._blamed or (error is not None and _only_tells_that_it_is_gone(error))
             if failed:  # before its place is free: who waits is not to get one that has just failed once too often
                 self._breakers.failed(lease.instance_id)
             entry = self._registry.instances[lease.instance_id]

@@ -71,7 +71,10 @@ class _Attempt:
             async with lease.open_client() as client:
                 opened = True
                 if client.connected:
-                    return await self._run(client)
+                    outcome = await self._run(client)
+                    if isinstance(outcome, ConnectionLost):
+                        lease.blame()
+                    return outcome
                 # A run would wait until it is started again. Somebody else may be ready now.
                 refusal: Exception = ConnectionClosed(f"{lease.instance_id} is not connected")
         except (ClientError, OSError) as error:

@@ -292,7 +292,7 @@ def test_leases_teach_the_breaker() -> None:
                             raise error
 
             gone = ConnectionClosed("gone")
-            await lease_and(gone, gone, ValueError("not its fault"))
+            await lease_and(gone, ExceptionGroup("of a nursery", [gone, gone]), ValueError("not its fault"))
             assert registry.get("a").breaker.failures == 2
             async with registry.lease("a"):
                 pass

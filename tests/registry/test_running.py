@@ -164,6 +164,7 @@ def test_a_prompt_that_was_never_sent_is_sent_to_somebody_else() -> None:
                 assert good.prompts == []
             else:
                 assert (await registry.run("hello")).text == "re: hello"
+            assert registry.get("a").breaker.failures == 1
 
     run(lambda: main(False))
     run(lambda: main(True))

@@ -81,8 +81,8 @@ class AutoSpawn(Discovery):
 
     async def _follow(self) -> None:
         while True:
+            self._look_again()  # at first for what changed before this was waiting
             await self._registry.wait_change()
-            self._look_again()
 
     def _look_again(self) -> None:
         self._changed.set()

@@ -165,6 +165,8 @@ class WarmPool(Discovery):
         self._failures.clear()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
+            for name in tuple(self._ending):  # what a failed spawn cancelled the last time
+                nursery.start_soon(self._end, name)
             while not self._failures or self._starting:
                 changed = self._changed
                 self._tidy(nursery)
@@ -183,8 +185,8 @@ class WarmPool(Discovery):
 
     async def _follow(self) -> None:
         while True:
+            self._look_again()  # at first for what changed before this was waiting
             await self._registry.wait_change()
-            self._look_again()
 
     def _look_again(self) -> None:
         self._changed.set()
@@ -247,7 +249,7 @@ class WarmPool(Discovery):
             await self._end(name)
 
     async def _end(self, name: str) -> None:
-        """End one. What cancellation leaves undone of it is done with the pool."""
+        """End one. What cancellation leaves undone of it is done by the next :meth:`run`, or with the pool."""
         self._ending.add(name)
         await self._stop(name)
         self._ending.discard(name)

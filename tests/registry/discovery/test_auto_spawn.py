@@ -145,6 +145,17 @@ def test_who_waits_for_what_these_are_not_is_spawned_for_once() -> None:
     scaling(test, ScalingPolicy(max_instances=4, min_free=0, idle_timeout=10.0))
 
 
+@pytest.mark.parametrize("turn", range(12))
+def test_who_asks_the_moment_it_begins_is_spawned_for(turn: int) -> None:
+    async def test(registry: Registry, host: Host) -> None:
+        for _ in range(turn // 2):  # which of the tasks runs first is Trio's choice
+            await trio.lowlevel.checkpoint()
+        async with registry.acquire(timeout=10):
+            assert host.spawned == 1
+
+    scaling(test, ScalingPolicy(max_instances=1, min_free=0, idle_timeout=10.0))
+
+
 def test_those_that_are_being_ended_count_until_they_are_gone() -> None:
     async def test(registry: Registry, host: Host) -> None:
         async def work(begin: float, seconds: float) -> None:
@@ -313,6 +324,22 @@ def test_one_that_is_being_cleaned_when_a_spawn_fails_is_not_forgotten() -> None
         assert set(registry.instances) == {lease.instance_id, "pi-3"}
 
     reserving(test)
+
+
+def test_one_that_is_being_ended_when_a_spawn_fails_is_ended_and_its_place_given_back() -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        host.failing = True
+        async with pool.acquire() as lease:
+            host.remotes[lease.instance_id].state["thinkingLevel"] = "high"  # so that it is not taken back, but ended
+        await trio.sleep(1.5)
+        assert registry.snapshot().discoveries["warm-pool"].error == "no such model"
+        host.failing = False
+        await pool.wait_full()
+        await trio.sleep(10)
+        assert lease.instance_id not in registry.instances
+        assert (pool.ready, len(registry.instances), len(pool._ending)) == (2, 2, 0)
+
+    reserving(test, max_instances=4, stop_seconds=5.0)
 
 
 class DiesAt(trio.abc.Instrument):

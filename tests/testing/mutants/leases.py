@@ -148,8 +148,8 @@ MUTANTS = (
         "blame-forgotten",
         "that a lease's holder blamed the instance does not count",
         (
-            "failed = lease._blamed or isinstance(error, ConnectionClosed)",
-            "failed = isinstance(error, ConnectionClosed)",
+            "failed = lease._blamed or (error is not None and",
+            "failed = (error is not None and",
         ),
     ),
     _of(
