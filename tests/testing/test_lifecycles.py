@@ -17,7 +17,7 @@ import trio._core._run as trio_run
 from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, RestartType, Strategy
 from pi_trio.lifecycle import BreakerPolicy, Exited, HealthPolicy, Ready, StateChanged
 from pi_trio.supervisor import Supervisor
-from pi_trio.testing.faults import Crash, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
+from pi_trio.testing.faults import Crash, CrashAtRecord, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, LifecycleFailure, LifecycleReport, check_lifecycles, simulated
 from pi_trio.testing.plans import (
@@ -90,6 +90,13 @@ FOUND: dict[str, Plan] = {
         afflictions=(Affliction(SlowDeath(2.0)), Affliction(Crash(0.31, 0))),
         steps=(Spawn(), Advance(3.0)),
         sweeps=False,
+    ),
+    # A false alarm: what it was cut off in was all of a record, but for the LF.
+    "nothing but the end of a line is missing": Plan(
+        seed=1,
+        specs=(attrs.evolve(SPEC, health=None),),
+        afflictions=(Affliction(SplitWrites()), Affliction(CrashAtRecord(record=35, how=0, written=0.5))),
+        steps=(Spawn(), Prompt(), Advance(0.3)),
     ),
     # A false alarm: its time to start was up while it was on its way out, and its SIGTERM found it gone.
     "too late while on its way out": Plan(

@@ -50,10 +50,14 @@ class Line:
     """When its last byte went into the pipe."""
     read_at: float | None
     """When its last byte was taken out; ``None`` when it never was."""
+    ended: bool = True
+    """Whether an LF came behind it: what nothing comes behind is cut off, be it JSON or not."""
 
     @property
     def record(self) -> dict[str, object] | None:
         """What it decodes to, when that is a record."""
+        if not self.ended:
+            return None
         try:
             record = orjson.loads(self.data)
         except ValueError:
@@ -160,7 +164,7 @@ class Launch:
             end += len(line) + 1
             lines.append(Line(line, clock.written_at(end), clock.read_at(end)))
         if rest:
-            lines.append(Line(rest, clock.written_at(len(data)), clock.read_at(len(data))))
+            lines.append(Line(rest, clock.written_at(len(data)), clock.read_at(len(data)), ended=False))
         return lines
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import attrs
 from hypothesis import strategies as st
@@ -37,11 +39,27 @@ from .steps import (
 
 __all__ = ["acquisitions", "endings", "faults", "health_policies", "plans", "restart_policies", "specs", "steps"]
 
+_T = TypeVar("_T")
+
 # Few values for each, at the edges and in between: what matters is which of two deadlines comes first.
 _SECONDS = (0.0, 0.05, 0.5, 2.0)
 _SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP", "SIGCONT", "SIGINT", "SIGHUP")
 _TARGETS = st.integers(0, 5)
 _BOOL = st.booleans()
+
+
+def combinations(make: Callable[..., _T], **values: Sequence[Any]) -> st.SearchStrategy[_T]:
+    """What ``make`` makes of one of each of these values. It is one draw, as each takes longer than a turn of Trio."""
+    numbers = range(math.prod(map(len, values.values())))
+
+    def combine(number: int) -> _T:
+        chosen = {}
+        for name, some in values.items():
+            number, which = divmod(number, len(some))
+            chosen[name] = some[which]
+        return make(**chosen)
+
+    return st.sampled_from(numbers).map(combine)
 
 
 def _cancel_at(checkpoints: int) -> st.SearchStrategy[int | None]:
@@ -59,15 +77,19 @@ def restart_policies(
     reset_after: Sequence[float] = (0.0, 0.5, 3.0),
 ) -> st.SearchStrategy[RestartPolicy]:
     """Restart policies, each value from the ones that are given."""
-    return st.builds(
-        RestartPolicy,
-        type=st.sampled_from(types),
-        intensity=st.sampled_from(intensity),
-        period=st.sampled_from(period),
-        backoff=st.builds(
-            Backoff, base=st.sampled_from(base), cap=st.sampled_from(cap), jitter=st.sampled_from(jitter)
-        ),
-        reset_after=st.sampled_from(reset_after),
+
+    def make(base: float, cap: float, jitter: float, **others: Any) -> RestartPolicy:
+        return RestartPolicy(backoff=Backoff(base=base, cap=cap, jitter=jitter), **others)
+
+    return combinations(
+        make,
+        type=types,
+        intensity=intensity,
+        period=period,
+        base=base,
+        cap=cap,
+        jitter=jitter,
+        reset_after=reset_after,
     )
 
 
@@ -80,13 +102,8 @@ def health_policies(
     actions: Sequence[str] = ("restart", "stop", "report"),
 ) -> st.SearchStrategy[HealthPolicy]:
     """Health policies, each value from the ones that are given."""
-    return st.builds(
-        HealthPolicy,
-        period=st.sampled_from(period),
-        timeout=st.sampled_from(timeout),
-        slow_after=st.sampled_from(slow_after),
-        misses=st.sampled_from(misses),
-        action=st.sampled_from(actions),
+    return combinations(
+        HealthPolicy, period=period, timeout=timeout, slow_after=slow_after, misses=misses, action=actions
     )
 
 
@@ -102,19 +119,25 @@ def specs(
     region: Sequence[str | None] = (None,),
 ) -> st.SearchStrategy[InstanceSpec]:
     """Specs of instances of the simulated Pi."""
+    own: st.SearchStrategy[dict[str, Any]] = combinations(
+        dict,
+        start_timeout=start_timeout,
+        drain_timeout=drain_timeout,
+        grace_timeout=grace_timeout,
+        request_timeout=request_timeout,
+        restart_session=("continue", "fresh"),
+        max_concurrent=max_concurrent,
+        region=region,
+    )
+
+    def make(own: dict[str, Any], restart: RestartPolicy, health: HealthPolicy | None) -> InstanceSpec:
+        return InstanceSpec(cwd="/work", inherit_env=False, restart=restart, health=health, **own)
+
     return st.builds(
-        InstanceSpec,
-        cwd=st.just("/work"),
-        inherit_env=st.just(False),
-        start_timeout=st.sampled_from(start_timeout),
-        drain_timeout=st.sampled_from(drain_timeout),
-        grace_timeout=st.sampled_from(grace_timeout),
-        request_timeout=st.sampled_from(request_timeout),
-        restart=restart_policies() if restart is None else restart,
-        restart_session=st.sampled_from(("continue", "fresh")),
-        health=st.one_of(st.none(), health_policies()) if health is None else health,
-        max_concurrent=st.sampled_from(max_concurrent),
-        region=st.sampled_from(region),
+        make,
+        own,
+        restart_policies() if restart is None else restart,
+        st.one_of(st.none(), health_policies()) if health is None else health,
     )
 
 
@@ -227,7 +250,7 @@ def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
             st.tuples(busy, blow, moment, busy, blow),
         )
 
-    return _TARGETS.flatmap(against)
+    return st.one_of([against(target) for target in range(6)])  # each made once: to make one takes longer than to draw
 
 
 def faults() -> st.SearchStrategy[Fault]:

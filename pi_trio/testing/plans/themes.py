@@ -491,7 +491,7 @@ def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
 
 def _connections(specs: _Specs) -> st.SearchStrategy[Plan]:
     """Much is asked over links that drop."""
-    following = st.integers(0, 1).flatmap(_drops)
+    following = st.one_of(_drops(0), _drops(1))
     connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
     steps = st.builds(
         lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),
