@@ -31,7 +31,7 @@ __all__ = ["run_discovery"]
 
 _log = logging.getLogger("pi_trio.registry")
 
-# Between a failure and the next attempt, while the breaker is still closed.
+# Between a failure and the next attempt at least, whatever the breaker or the news say.
 _PAUSE = 1.0
 
 
@@ -142,13 +142,25 @@ async def run_discovery(registry: Registry, discovery: Discovery, policy: Breake
             else:
                 seen.returned()
                 await trio.sleep_forever()
+            await trio.sleep(_PAUSE)
             if seen.breaker.state is BreakerState.OPEN:
                 assert seen.breaker.retry_at is not None
-                await trio.sleep_until(seen.breaker.retry_at)
-                seen.enter(try_again(seen.breaker, trio.current_time()) or seen.breaker)
-            else:
-                await trio.sleep(_PAUSE)
+                news = await _wait_news(discovery, seen.breaker.retry_at)
+                seen.enter(try_again(seen.breaker, trio.current_time(), news=news) or seen.breaker)
     finally:
         seen.forget_all()
         with trio.CancelScope(shield=True):
             await discovery.close()
+
+
+async def _wait_news(discovery: Discovery, deadline: float) -> bool:
+    """Wait until another attempt is worth it, and no longer than until ``deadline``. Whether there are news."""
+    wait = discovery.news() or trio.sleep_forever
+    with trio.move_on_at(deadline):
+        try:
+            await wait()
+        except Exception as error:  # a stranger's function, and its own mistake
+            _log.warning("the discovery %s cannot tell whether there are news: %s", discovery.name, error)
+            await trio.sleep_forever()
+        return True
+    return False
