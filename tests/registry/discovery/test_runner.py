@@ -423,7 +423,7 @@ def test_news_cut_the_time_of_an_open_breaker_short_and_are_no_endless_loop() ->
         states: list[str] = []
         async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryBreakerChanged)) as feed:
             async with registry.discover(News(tell), breaker=BreakerPolicy(failures=1, reset_timeout=100.0)):
-                await trio.sleep(500)
+                await trio.sleep(200)
             with trio.move_on_after(1):
                 async for item in feed:
                     if isinstance(item, Numbered):

@@ -64,6 +64,21 @@ MUTANTS = (
     ),
     _of(
         _LEASES,
+        "newcomers-take-what-is-kept",
+        "who asks takes a place on an instance that somebody waits for more room on",
+        (
+            "self._first(criteria, strategy, self._reservations.names)",
+            "self._first(criteria, strategy, frozenset())",
+        ),
+    ),
+    _of(
+        _LEASES,
+        "kept-from-nobody-in-the-line",
+        "who waits for more room on an instance is overtaken by those who wait behind",
+        ("kept = kept if name is None else kept | {name}", "kept = frozenset()"),
+    ),
+    _of(
+        _LEASES,
         "served-one-at-a-time",
         "of those who wait, only one is served when there is room for more",
         (
