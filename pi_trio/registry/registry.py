@@ -248,6 +248,7 @@ class Registry(Membership):
 
         Raises:
             ValueError: two of them have one name, or one by that name is running.
+            trio.ClosedResourceError: the registry is over.
         """
         names = [discovery.name for discovery in discoveries]
         if len(set(names)) < len(names) or self._running_discoveries & set(names):
@@ -262,16 +263,19 @@ class Registry(Membership):
             with running:
                 async with trio.open_nursery() as nursery:
                     for discovery in discoveries:
-                        nursery.start_soon(run_discovery, self, discovery, policy)
+                        nursery.start_soon(run_discovery, self, discovery, sender.clone(), policy)
 
-        self._running_discoveries.update(names)
-        try:
-            async with open_service_nursery(stop) as service:
-                service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
-                yield
-        finally:
-            self._running_discoveries.difference_update(names)
-            self._leases.settle(())  # those who waited for what they might bring
+        with self.sender() as sender:
+            self._running_discoveries.update(names)
+            try:
+                async with open_service_nursery(stop) as service:
+                    service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
+                    yield
+            finally:
+                self._running_discoveries.difference_update(names)
+                with trio.CancelScope(shield=True):  # what they found is gone behind the body, not soon after
+                    await self.catch_up(sender)
+                self._leases.settle(())  # those who waited for what they might bring
 
     # --- the task ------------------------------------------------------------------------------------
 

@@ -90,18 +90,19 @@ def test_snapshots_are_compared_and_a_stream_adds_and_removes() -> None:
         steps: list[list[str]] = []
 
         async def tell(sightings: Sightings) -> None:
-            def note() -> None:
+            async def note() -> None:
+                await registry.catch_up()
                 steps.append([f"{entry.instance_id}:{entry.max_concurrent}" for entry in registry.all()])
 
             sightings.snapshot([found("a"), found("b")])
-            note()
+            await note()
             sightings.snapshot([found("b"), found("c")])
-            note()
+            await note()
             sightings.found(found("d"))
             sightings.found(found("d", room=3))
             sightings.lost("b", "it said goodbye")
             sightings.lost("nobody", "")
-            note()
+            await note()
 
         events: list[RegistryEvent] = []
         async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryCompleted)) as feed:
