@@ -15,6 +15,7 @@ from ..abc import Found
 from ..client import PiClient, RemoteOptions
 from ..errors import InstanceExists, InstanceNotFound
 from ..lifecycle import InstanceEvent, InstanceState, ModelChanged, Registered, StateChanged, Unregistered
+from .breakers import endpoint_of
 from .capacity import is_usable
 from .ledger import Ledger, Mark, Sender
 from .remote import check_reachable, open_at_url
@@ -138,7 +139,7 @@ class Membership(Ledger, ABC):
             if instance_id not in self.instances or self._underway[instance_id]:
                 raise InstanceNotFound(instance_id, known=tuple(self.instances))
         elif member.found is not None:
-            self._end_watching(instance_id, member)
+            self._end_watching(member, member.found)
         gone = Unregistered(instance_id, trio.current_time(), reason)
         if member is not None and self._underway[instance_id]:
             self._tell(member, gone)
@@ -150,8 +151,9 @@ class Membership(Ledger, ABC):
         member = self._members.get(instance_id)
         if member is None or member.sender is not sender:
             raise InstanceNotFound(instance_id, known=tuple(self.instances))
+        assert member.found is not None
         del self._members[instance_id]
-        self._end_watching(instance_id, member)
+        self._end_watching(member, member.found)
         if not member.silent:
             self._tell(member, Unregistered(instance_id, trio.current_time(), reason))
 
@@ -163,6 +165,17 @@ class Membership(Ledger, ABC):
         """Whether this is the id of a member that is not supervised here, silent ones included."""
         member = self._members.get(instance_id)
         return member is not None and member.found is not None
+
+    def is_known(self, instance_id: str) -> bool:
+        """Whether this is the id of a member, silent ones included."""
+        return instance_id in self._members
+
+    def endpoint_of(self, instance_id: str) -> str | None:
+        """What the breaker of this member is for, silent ones included; ``None`` when there is no such member."""
+        entry, member = self.instances.get(instance_id), self._members.get(instance_id)
+        if entry is not None:
+            return endpoint_of(instance_id, entry.profile)
+        return None if member is None or member.found is None else endpoint_of(instance_id, member.found.profile)
 
     def disown(self, instance_id: str) -> None:
         """Forget the client: the instance is over."""
@@ -204,7 +217,7 @@ class Membership(Ledger, ABC):
         """It is a member from now on, and nobody else watches it."""
 
     @abstractmethod
-    def _end_watching(self, instance_id: str, member: Member) -> None:
+    def _end_watching(self, member: Member, found: Found) -> None:
         """It is a member no more."""
 
 

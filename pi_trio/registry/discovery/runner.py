@@ -110,7 +110,9 @@ class _Seen(Sightings):
 
     def _told(self, found: int, lost: int) -> None:
         self.silent = False
-        self.enter(after_success(self.breaker))
+        if self.breaker != Breaker():
+            self.enter(after_success(self.breaker))
+            self._registry.found_again(self._known)
         self._sender.send_nowait(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
 
     def failed(self, policy: BreakerPolicy, error: str) -> None:

@@ -21,10 +21,10 @@ from pi_trio.lifecycle import (
     StateChanged,
     Unregistered,
 )
-from pi_trio.registry import Numbered, Registry, Snapshot, StaticDiscovery, Watch, fold
+from pi_trio.registry import Numbered, Registry, StaticDiscovery, Watch
 from tests.concurrency.virtual import run
 from tests.registry.discovery.test_runner import Told
-from tests.registry.members import Remote, found, open_registry
+from tests.registry.members import Remote, folded, found, open_registry
 
 RARELY = Watch(health=HealthPolicy(period=100_000.0))
 
@@ -156,15 +156,7 @@ def test_whoever_decides_about_the_same_instance_the_table_follows(plan: list[tu
                         assert registry.get(name).max_concurrent == member.found.profile.max_concurrent
                         assert registry.get(name).state is InstanceState.RUNNING
                     assert not registry._underway
-                    table = {}
-                    async for item in feed:
-                        if isinstance(item, Snapshot):
-                            table = dict(item.instances)
-                        elif isinstance(item, Numbered):
-                            table = fold(table, item.event)
-                        if getattr(item, "seq", 0) == registry.snapshot().seq:
-                            break
-                    assert table == dict(registry.instances)
+                    assert await folded(registry, feed) == dict(registry.instances)
 
     run(main)
 
