@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .client import PiClient
@@ -383,9 +383,17 @@ class Discovery(ABC):
     async def run(self, sightings: Sightings) -> None:
         """Tell what is found, until cancelled; or return, when one look is all there is to it.
 
-        What it raises is reported, and it is run again when its breaker allows: what it told stays until it
-        tells otherwise.
+        What it raises is reported, and it is run again when its breaker allows, or there are news: what it told stays
+        until it tells otherwise.
         """
+
+    def news(self) -> Callable[[], Awaitable[None]] | None:
+        """What waits until another :meth:`run` may come to something else than the one that failed.
+
+        It may cut the time of an open breaker short. For those who can tell cheaply; ``None``: nobody can. What it raises
+        is logged, and says that nobody can.
+        """
+        return None
 
     def opener(self, found: Found) -> Callable[[], AbstractAsyncContextManager[PiClient]] | None:  # noqa: ARG002
         """What opens a client to an instance that it found; ``None``: whatever opens the registry's other clients."""

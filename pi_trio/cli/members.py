@@ -15,11 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..abc import Discovery
-from ..lifecycle import Health, HealthPolicy
+from ..lifecycle import BreakerPolicy, Health, HealthPolicy
 from ..registry import Entry, Registry, Watch, open_registry
 from .exits import complain
 
 __all__ = ["Members", "model_of", "open_members", "plain"]
+
+
+# Somebody waits for the table, and the command has little else to spend its descriptors on.
+_AT_ONCE = 256
+
+# Somebody looks: what is there again is to be seen soon, in seconds.
+_BACK_WITHIN = 10.0
 
 
 @attrs.frozen(eq=False)
@@ -140,6 +147,7 @@ async def open_members(discoveries: Sequence[Discovery], *, timeout: float) -> A
     # What goes wrong is told by the command, from the events; a log without a handler would say it on stderr again.
     logging.getLogger("pi_trio").addHandler(logging.NullHandler())
     policy = HealthPolicy(timeout=timeout, misses=1, action="report")
-    async with open_registry(watch=Watch(health=policy, remove_after=math.inf)) as registry:
+    watch = Watch(health=policy, remove_after=math.inf, at_once=_AT_ONCE)
+    async with open_registry(watch=watch, breaker=BreakerPolicy(max_reset_timeout=_BACK_WITHIN)) as registry:
         async with registry.discover(*discoveries):
             yield Members(registry, tuple(each.name for each in discoveries))

@@ -2,7 +2,7 @@
 
     state      failure                              success    due, and somebody asks
     CLOSED     counted; OPEN at the threshold       CLOSED     -
-    OPEN       (ignored: nobody should have tried)  CLOSED     HALF_OPEN: one probe
+    OPEN       (ignored: nobody should have tried)  CLOSED     HALF_OPEN: one probe; with news, before it is due
     HALF_OPEN  OPEN, for longer than before         CLOSED     - (the probe is out)
 
 A probe that was given up, its outcome unknown, leaves it OPEN and due. An OPEN one is closed by a success, for
@@ -99,9 +99,12 @@ def after_success(_breaker: Breaker) -> Breaker:
     return Breaker()
 
 
-def try_again(breaker: Breaker, now: float) -> Breaker | None:
-    """The breaker with a probe out; ``None`` when there may be none (not due, or out already, or closed)."""
-    if breaker.state is not BreakerState.OPEN or breaker.retry_at is None or now < breaker.retry_at:
+def try_again(breaker: Breaker, now: float, *, news: bool = False) -> Breaker | None:
+    """The breaker with a probe out; ``None`` when there may be none (not due, or out already, or closed).
+
+    With ``news``, what failed is not what would be tried now: then the time that it would be open for is no reason to wait.
+    """
+    if breaker.state is not BreakerState.OPEN or breaker.retry_at is None or (now < breaker.retry_at and not news):
         return None
     return attrs.evolve(breaker, state=BreakerState.HALF_OPEN)
 

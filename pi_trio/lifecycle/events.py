@@ -131,9 +131,11 @@ class ModelChanged(_Event):
 
 @attrs.frozen
 class BreakerChanged(_Event):
-    """The instance's breaker is in another state: opened, half open or closed."""
+    """The breaker of where the instance is reached has changed: a failure was counted, it opened, is half open, or closed."""
 
     breaker: Breaker
+    endpoint: str = ""
+    """What it is for: a URL, and each member that is reached there has such an event; or the instance itself."""
 
 
 @attrs.frozen

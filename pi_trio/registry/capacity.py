@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -49,7 +50,8 @@ class CapacityReport:
     waiting: int = 0
     """How many wait for a lease."""
     breakers: Mapping[str, Breaker] = attrs.field(factory=dict)
-    """The breakers that are not closed, by the id of the instance or the name of the discovery."""
+    """The breakers that are not closed, by the URL of the endpoint, the id of an instance that has none, or the name of the
+    discovery."""
 
 
 def is_usable(entry: Entry) -> bool:
@@ -61,13 +63,19 @@ def is_usable(entry: Entry) -> bool:
     )
 
 
+_NONE: Mapping[str, Breaker] = MappingProxyType({})
+
+
 def report_capacity(
-    entries: Iterable[Entry], *, discoveries: Iterable[DiscoveryEntry] = (), waiting: int = 0
+    entries: Iterable[Entry],
+    *,
+    discoveries: Iterable[DiscoveryEntry] = (),
+    waiting: int = 0,
+    breakers: Mapping[str, Breaker] = _NONE,
 ) -> CapacityReport:
-    """Sum the entries up."""
+    """Sum the entries up. ``breakers`` are those of the endpoints, where nobody is at the moment among them."""
     entries = tuple(entries)
-    breakers = {each.instance_id: each.breaker for each in entries}
-    breakers |= {each.name: each.breaker for each in discoveries}
+    breakers = {**breakers, **{each.name: each.breaker for each in discoveries}}
     return CapacityReport(
         total=_sum(entries, lambda _: None).get(None, Capacity()),
         by_provider=_sum(entries, lambda entry: entry.provider),

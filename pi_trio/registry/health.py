@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from ..abc import Found
 from ..errors import InstanceNotFound
 from ..lifecycle import (
     Health,
@@ -22,6 +24,7 @@ from ..lifecycle import (
     after_probe,
 )
 from ..protocol import State
+from .breakers import Breakers
 from .membership import Member
 from .table import Entry
 
@@ -33,9 +36,18 @@ __all__ = ["HealthReport", "Pulse", "Watch"]
 _log = logging.getLogger("pi_trio.registry")
 
 
+def _at_least_one(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 1:
+        raise ValueError(f"{attribute.name} must be at least 1, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Watch:
-    """How an instance that is not supervised here is watched."""
+    """How an instance that is not supervised here is watched.
+
+    As long as the breaker of where it is reached is closed. An open one is left alone until it sends its one probe; when
+    that is not answered, it is a miss of everybody who is reached there.
+    """
 
     health: HealthPolicy = attrs.field(factory=lambda: HealthPolicy(action="report"))
     """How often it is asked, and what is made of the answers. Its ``action`` has no meaning here: what does not run here
@@ -43,6 +55,8 @@ class Watch:
     remove_after: float = 60.0
     """Seconds for which it may be unhealthy before it is unregistered. It is asked on all the same, and registered again
     when it answers."""
+    at_once: int = attrs.field(default=32, validator=_at_least_one)
+    """How many are asked at the same time: each is a connection, and a descriptor, of this program. The others wait."""
 
 
 @attrs.frozen
@@ -65,15 +79,36 @@ class _Answer:
     error: str | None = None
 
 
+@attrs.define(eq=False)
+class _Known:
+    """What is known of one that is not supervised here."""
+
+    state: HealthState = attrs.field(factory=HealthState)
+    report: HealthReport | None = None
+    asked_at: float = -math.inf
+    unhealthy_since: float | None = None
+
+
 class Pulse:
     """Asks instances how they are, each by a real request through its client."""
 
-    def __init__(self, registry: Registry, watch: Watch) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        watch: Watch,
+        breakers: Breakers,
+        start_soon: Callable[[Callable[[], Awaitable[None]]], None],
+    ) -> None:
         self._registry = registry
         self._watch = watch
-        # Of those that are not supervised here.
-        self._states: dict[str, HealthState] = {}
-        self._reports: dict[str, HealthReport] = {}
+        self._breakers = breakers
+        self._start_soon = start_soon
+        self._turns = trio.CapacityLimiter(watch.at_once)
+        self._known: dict[str, _Known] = {}
+
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """See :meth:`Registry.turn`."""
+        return self._turns
 
     async def check(self, instance_id: str) -> HealthReport:
         """Ask it now; see :meth:`Registry.check_health`."""
@@ -83,19 +118,57 @@ class Pulse:
         return await self._check(instance_id, member)
 
     async def _check(self, instance_id: str, member: Member) -> HealthReport:
+        if member.found is not None:
+            await self._registry.catch_up()  # whoever found it may just have said so
         answer = await self._ask(member)
-        after = after_probe(self._watch.health, self._states.get(instance_id, HealthState()), Probe(answer.latency))
-        report = HealthReport(instance_id, after.health, answer.latency, answer.error)
-        if member.found is not None and self._registry._members.get(instance_id) is member:  # still
-            self._states[instance_id], self._reports[instance_id] = after, report
-            if answer.state is not None and instance_id not in self._registry.instances:
-                self._registry.enter_found(member.found)  # it is back
-            self._publish(instance_id, after, answer)
-            if answer.state is None:
-                self._registry.report_failure(instance_id)
-            else:
-                self._registry.report_success(instance_id)
+        if member.found is None or self._registry._members.get(instance_id) is not member:  # not any more
+            health = after_probe(self._watch.health, HealthState(), Probe(answer.latency)).health
+            return HealthReport(instance_id, health, answer.latency, answer.error)
+        report = self._note(instance_id, member, answer)
+        self._known[instance_id].asked_at = trio.current_time()
+        if answer.state is None:
+            self._registry.report_failure(instance_id)
+        else:
+            self._registry.report_success(instance_id)
         return report
+
+    def missed(self, instance_id: str, error: str | None) -> None:
+        """Nobody answered where it is reached, though another one was asked."""
+        member = self._registry._members.get(instance_id)
+        if member is not None:
+            self._note(instance_id, member, _Answer(error=error))
+
+    def _note(self, instance_id: str, member: Member, answer: _Answer) -> HealthReport:
+        """What an answer, or that there was none, makes of a member."""
+        assert member.found is not None
+        known = self._known.setdefault(instance_id, _Known())
+        known.state = after_probe(self._watch.health, known.state, Probe(answer.latency))
+        known.report = HealthReport(instance_id, known.state.health, answer.latency, answer.error)
+        if answer.state is not None and member.silent:
+            member.silent = False
+            self._registry.enter_found(member.found)  # it is back
+        self._publish(instance_id, known.state, answer)
+        self._count_down(instance_id, member, known)
+        return known.report
+
+    def _count_down(self, instance_id: str, member: Member, known: _Known) -> None:
+        if known.state.health is not Health.UNHEALTHY:
+            known.unhealthy_since = None
+        elif known.unhealthy_since is None:
+            known.unhealthy_since = since = trio.current_time()
+            if self._watch.remove_after < math.inf:
+                self._start_soon(lambda: self._remove_when_silent(instance_id, member, known, since))
+
+    async def _remove_when_silent(self, instance_id: str, member: Member, known: _Known, since: float) -> None:
+        """Let it be out when it has been unhealthy all the time, however often it was asked in it."""
+        await trio.sleep_until(since + self._watch.remove_after)
+        if known.unhealthy_since != since or self._known.get(instance_id) is not known:
+            return
+        assert known.report is not None
+        member.silent = True
+        now = trio.current_time()
+        why = f"it has been unhealthy for {now - since:.0f} s: {known.report.error}"
+        self._registry.enter(Unregistered(instance_id, now, why))
 
     def _publish(self, instance_id: str, after: HealthState, answer: _Answer) -> None:
         """What is new of a member; of one that is out for its silence, nothing."""
@@ -129,34 +202,32 @@ class Pulse:
                 answer = _Answer(error="; ".join(_messages(group)))
         return answer
 
-    async def watch(self, member: Member, found: Found) -> None:
-        """Ask it at regular intervals, until it is unregistered by somebody. Out when it is silent for too long, and back.
+    async def watch(self, member: Member, instance_id: str, endpoint: str) -> None:
+        """Ask it at regular intervals, until it is unregistered by somebody: while the breaker of its endpoint is closed.
 
         A first time at once: who was never asked is nobody to rely on.
         """
-        name = found.instance_id
-        unhealthy_since: float | None = None
         with member.watching:
             while True:
-                report = await self._check(name, member)
-                now = trio.current_time()
-                if report.health is not Health.UNHEALTHY:
-                    unhealthy_since = None
-                elif unhealthy_since is None:
-                    unhealthy_since = now
-                elif now - unhealthy_since >= self._watch.remove_after and name in self._registry.instances:
-                    why = f"it has been unhealthy for {now - unhealthy_since:.0f} s: {report.error}"
-                    self._registry.enter(Unregistered(name, now, why))
-                await trio.sleep(self._watch.health.period)
+                await trio.sleep_until(self._due_at(instance_id))
+                await self._breakers.wait_closed(endpoint)
+                async with self._turns:
+                    # There may have been a long wait for either, and others ask, too.
+                    if self._breakers.is_closed(endpoint) and self._due_at(instance_id) <= trio.current_time():
+                        await self._check(instance_id, member)
+
+    def _due_at(self, instance_id: str) -> float:
+        known = self._known.get(instance_id)
+        return 0.0 if known is None else known.asked_at + self._watch.health.period
 
     def forget(self, instance_id: str) -> None:
         """It is not watched any more."""
-        self._states.pop(instance_id, None)
-        self._reports.pop(instance_id, None)
+        self._known.pop(instance_id, None)
 
     def last(self, instance_id: str) -> HealthReport | None:
         """See :meth:`Registry.last_report`."""
-        return self._reports.get(instance_id)
+        known = self._known.get(instance_id)
+        return None if known is None else known.report
 
 
 def _messages(error: BaseException) -> list[str]:

@@ -16,6 +16,7 @@ from ..errors import AcquireTimeout, ConnectionClosed, InstanceNotFound, LeaseLo
 from ..lifecycle import CapacityChanged, InstanceState
 from .breakers import Breakers
 from .ledger import Change
+from .reservations import Reservations
 from .selection import Criteria, Index, Strategy
 from .table import Entry
 
@@ -112,7 +113,8 @@ class Leases:
     """Which leases there are, and who waits for one. Everything but the waiting is done at once, without a checkpoint.
 
     Whenever anything changes, those who wait are served in the order they came, each by its own criteria. So when
-    somebody new finds an instance with room, nobody who waits could have used it, and nobody is overtaken.
+    somebody new finds an instance with room, nobody who waits could have used it, and nobody is overtaken. For who waits
+    for more than one free place, an instance is kept meanwhile: see :class:`Reservations`.
     """
 
     def __init__(self, registry: Registry, index: Index, breakers: Breakers, may_come: Callable[[], bool]) -> None:
@@ -122,6 +124,7 @@ class Leases:
         self._breakers = breakers
         self._held: dict[str, set[Lease]] = {}
         self._waiting: dict[_Waiter, None] = {}
+        self._reservations = Reservations(registry.instances)
         self._serving = False
         self.taken = 0
         """How many leases have been taken so far."""
@@ -145,7 +148,7 @@ class Leases:
         ``newcomers`` says whether there is hope where no member fits, but a discovery is running that may bring one.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        entry = self._index.first(criteria, strategy)
+        entry = self._first(criteria, strategy, self._reservations.names)
         if entry is not None:
             lease = self.take(entry)
             try:
@@ -160,17 +163,28 @@ class Leases:
             return await self._wait(criteria, strategy, newcomers)
         raise AcquireTimeout(timeout or 0.0, waiting=len(self._waiting))
 
+    def _first(self, criteria: Criteria, strategy: Strategy, kept: frozenset[str]) -> Entry | None:
+        if kept:
+            criteria = attrs.evolve(criteria, exclude=criteria.exclude | kept)
+        return self._index.first(criteria, strategy)
+
     async def _wait(self, criteria: Criteria, strategy: Strategy, newcomers: bool) -> Lease:
         waiter = _Waiter(criteria, strategy, newcomers, trio.lowlevel.current_task())
         self._waiting[waiter] = None
+        if criteria.min_free > 1:
+            self._serve()  # nobody can be, but something is kept for this one
         self._registry._look()  # whoever spawns for those who wait
 
         def give_up(_: object) -> trio.lowlevel.Abort:
             del self._waiting[waiter]
             return trio.lowlevel.Abort.SUCCEEDED
 
-        # Who was given a lease is not cancelled any more before this returns.
-        await trio.lowlevel.wait_task_rescheduled(give_up)
+        try:
+            # Who was given a lease is not cancelled any more before this returns.
+            await trio.lowlevel.wait_task_rescheduled(give_up)
+        finally:
+            if self._reservations.forget(waiter):  # it gave up; until now nobody new could take what was kept for it
+                self._serve()
         if isinstance(waiter.result, NoMatchingInstance):
             raise waiter.result
         assert waiter.result is not None
@@ -226,14 +240,11 @@ class Leases:
             if name in self._held and before is not None:
                 self._check_held(name, before, after)
         if self._waiting and not self._serving:
-            self._serving = True
-            try:
-                # Whoever hoped for one may have to be told only when one has gone, or has become another.
-                self._serve(
-                    tell_hopeless=not changes or any(_is_another(before, after) for _, before, after in changes)
-                )
-            finally:
-                self._serving = False
+            # Whoever hoped for one may have to be told only when one has gone, or has become another.
+            self._serve(
+                tell_hopeless=not changes or any(_is_another(before, after) for _, before, after in changes),
+                changed=tuple(name for name, _, _ in changes),
+            )
 
     def _check_held(self, name: str, before: Entry, after: Entry | None) -> None:
         if after is None:
@@ -249,22 +260,34 @@ class Leases:
                 self.lost += 1
                 lease._scope.cancel()
 
-    def _serve(self, *, tell_hopeless: bool) -> None:
+    def _serve(self, *, tell_hopeless: bool = False, changed: Sequence[str] = ()) -> None:
+        self._serving = True
+        try:
+            self._serve_all(tell_hopeless, changed)
+        finally:
+            self._serving = False
+
+    def _serve_all(self, tell_hopeless: bool, changed: Sequence[str]) -> None:
         in_vain: set[tuple[Criteria, bool]] = set()
+        kept: frozenset[str] = frozenset()  # for those who came before
         for waiter in tuple(self._waiting):
             criteria = waiter.criteria
             if (criteria, waiter.newcomers) in in_vain:
                 continue  # where nobody matches, no strategy finds anybody
-            entry = self._index.first(criteria, waiter.strategy)
+            entry = self._first(criteria, waiter.strategy, kept)
             if entry is not None:
                 self._answer(waiter, self.take(entry))
             elif tell_hopeless and not self._hopeful(criteria, waiter.newcomers):
                 self._answer(waiter, self._index.nobody(criteria))
             else:
                 in_vain.add((criteria, waiter.newcomers))
+                if criteria.min_free > 1:
+                    name = self._reservations.renew(waiter, criteria, kept, changed)
+                    kept = kept if name is None else kept | {name}
 
     def _answer(self, waiter: _Waiter, result: Lease | NoMatchingInstance) -> None:
         del self._waiting[waiter]
+        self._reservations.forget(waiter)
         waiter.result = result
         trio.lowlevel.reschedule(waiter.task)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
+import attrs
 import trio
 
 from ..concurrency import Broadcast, WhenFull
@@ -23,10 +24,21 @@ from ..lifecycle import (
 from .feed import EventFeed, Numbered, Snapshot
 from .table import DiscoveryEntry, Entry, step, step_discovery
 
-__all__ = ["Change", "Ledger"]
+__all__ = ["Change", "Ledger", "Mark", "Sender"]
 
 Change: TypeAlias = tuple[str, Entry | None, Entry | None]
 """An instance's id, its entry before, and its entry after. ``None``: it was, or is, no member."""
+
+
+@attrs.frozen(eq=False)
+class Mark:
+    """Stands in the channel behind what was sent: ``reached`` is called when that is in the table."""
+
+    reached: Callable[[], None]
+
+
+Sender: TypeAlias = trio.MemorySendChannel[RegistryEvent | Mark]
+"""A clone of the one send channel."""
 
 # A tuple, not the union: that is asked three times as slowly.
 _OF_DISCOVERIES = (DiscoveryCompleted, DiscoveryFailed, DiscoveryBreakerChanged)
@@ -39,19 +51,22 @@ _BATCH = 256
 class Ledger:
     """Takes events in, folds and numbers each, and passes it on to every subscriber.
 
-    Supervisors and discoveries hold clones of one send channel. What is decided here, at a point where the table must not
-    change in between (a lease), is entered directly (:meth:`enter`), in the same order of numbers.
+    Every supervisor and every discovery holds a clone of one send channel, and one task takes in what comes of it. What is
+    decided here, at a point where the table must not change in between (a lease), is entered directly (:meth:`enter`), in
+    the same sequence of numbers.
     """
 
     def __init__(self) -> None:
         # Unbounded: a supervisor must never wait for its audience, and an instance has a handful of events.
-        self._send, self._receive = trio.open_memory_channel[RegistryEvent | trio.Event](math.inf)
+        self._send, self._receive = trio.open_memory_channel[RegistryEvent | Mark](math.inf)
         self._marks = self._send.clone()
         self._broadcast: Broadcast[Numbered] = Broadcast()
         self._table: dict[str, Entry] = {}
         self._discoveries: dict[str, DiscoveryEntry] = {}
         self._snapshot: Snapshot | None = None
         self._looking = trio.lowlevel.ParkingLot()
+        self._catching_up: set[trio.Event] = set()
+        self._over = False
         self._seq = 0
         self._counts: Counter[type] = Counter()
         self._view = MappingProxyType(self._table)
@@ -61,8 +76,12 @@ class Ledger:
         """The table, live and for reading only, in the order of registration."""
         return self._view
 
-    def sender(self) -> trio.MemorySendChannel[RegistryEvent]:
-        """A send channel of the caller's own, to be closed when it has nothing more to say."""
+    def sender(self) -> Sender:
+        """A send channel of the caller's own, to be closed when it has nothing more to say.
+
+        Raises:
+            trio.ClosedResourceError: the registry is over.
+        """
         return self._send.clone()
 
     def snapshot(self) -> Snapshot:
@@ -102,15 +121,24 @@ class Ledger:
         if self._looking:
             self._looking.unpark_all()
 
-    async def catch_up(self) -> None:
-        """Wait until everything that has been sent by now is in the table. At once, when this is closed."""
-        mark = trio.Event()
+    async def catch_up(self, sender: Sender | None = None) -> None:
+        """Wait until everything that has been sent by now is in the table. At once, when nothing is taken in any more.
+
+        ``sender`` is one of the caller's own, which goes on being read when the registry has been closed.
+        """
+        reached = trio.Event()
         try:
-            self._marks.send_nowait(mark)
+            if self._over:
+                raise trio.BrokenResourceError
+            (self._marks if sender is None else sender).send_nowait(Mark(reached.set))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             await trio.lowlevel.checkpoint()
-        else:
-            await mark.wait()
+            return
+        self._catching_up.add(reached)
+        try:
+            await reached.wait()
+        finally:
+            self._catching_up.discard(reached)
 
     def enter(self, *events: RegistryEvent) -> None:
         """Fold these events now, and pass them on. Never blocks."""
@@ -157,19 +185,24 @@ class Ledger:
 
     async def _take_in(self) -> None:
         """Take events in until every sender was closed."""
-        async for item in self._receive:
-            batch = [item]
-            while len(batch) < _BATCH:
-                try:
-                    batch.append(self._receive.receive_nowait())
-                except (trio.WouldBlock, trio.EndOfChannel):
-                    break
-            self._enter_batch(batch)
+        try:
+            async for item in self._receive:
+                batch = [item]
+                while len(batch) < _BATCH:
+                    try:
+                        batch.append(self._receive.receive_nowait())
+                    except (trio.WouldBlock, trio.EndOfChannel):
+                        break
+                self._enter_batch(batch)
+        finally:
+            self._over = True
+            for reached in self._catching_up:  # in vain, but not for ever
+                reached.set()
         self._broadcast.close()
         self._look()  # whoever waits for something to be true waits in vain
 
-    def _enter_batch(self, batch: Iterable[RegistryEvent | trio.Event]) -> None:
-        marks = [item for item in batch if isinstance(item, trio.Event)]
-        self.enter(*(item for item in batch if not isinstance(item, trio.Event)))
+    def _enter_batch(self, batch: Iterable[RegistryEvent | Mark]) -> None:
+        marks = [item for item in batch if isinstance(item, Mark)]
+        self.enter(*(item for item in batch if not isinstance(item, Mark)))
         for mark in marks:
-            mark.set()
+            mark.reached()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeAlias
@@ -13,9 +14,10 @@ import trio
 from ..abc import Found
 from ..client import PiClient, RemoteOptions
 from ..errors import InstanceExists, InstanceNotFound
-from ..lifecycle import InstanceState, ModelChanged, Registered, StateChanged, Unregistered
+from ..lifecycle import InstanceEvent, InstanceState, ModelChanged, Registered, StateChanged, Unregistered
+from .breakers import endpoint_of
 from .capacity import is_usable
-from .ledger import Ledger
+from .ledger import Ledger, Mark, Sender
 from .remote import check_reachable, open_at_url
 from .table import Entry
 
@@ -32,11 +34,19 @@ class Member:
     open_client: OpenClient
     found: Found | None = None
     """How it was described; ``None`` for one that is supervised here."""
+    sender: Sender | None = None
+    """That of the discovery which found it."""
+    silent: bool = False
+    """Whether it is out of the table because it did not answer for too long."""
     watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Membership(Ledger, ABC):
-    """The members that are supervised here, and those that are not."""
+    """The members that are supervised here, and those that are not.
+
+    Who is a member is decided at once, whoever decides it; the table follows. What a discovery decides goes through its
+    send channel, so it may still be under way when somebody else wants to change the same instance: see ``_underway``.
+    """
 
     def __init__(
         self, open_client: Callable[[Entry], AbstractAsyncContextManager[PiClient]] | None, remote: RemoteOptions | None
@@ -45,6 +55,9 @@ class Membership(Ledger, ABC):
         self._open_client = open_client
         self._remote = remote
         self._members: dict[str, Member] = {}
+        # How much of what discoveries decided about whom is still in the channel. Whatever is entered at once would come
+        # before it, so it is no time for that.
+        self._underway: Counter[str] = Counter()
 
     def register(self, found: Found, *, open_client: OpenClient | None = None) -> Entry:
         """Make an instance that is not supervised here a member. It counts as running, and is watched from now on.
@@ -56,31 +69,53 @@ class Membership(Ledger, ABC):
             ValueError: it has no URL that a client could be opened at, and nothing else says how.
         """
         name = found.instance_id
-        if name in self.instances or name in self._members:
+        if name in self.instances or self._underway[name]:
             raise InstanceExists(name)
-        member = Member(open_client or self._opener(found), found)
-        self._members[name] = member
-        self.enter_found(found)
-        self._begin_watching(member, found)
+        self._admit(Member(open_client or self._opener(found), found), found)
         return self.instances[name]
+
+    def register_through(self, sender: Sender, found: Found, *, open_client: OpenClient | None = None) -> None:
+        """As :meth:`register`, for a discovery: it is a member at once, and in the table behind what ``sender`` sent."""
+        name = found.instance_id
+        if name in self.instances and not self._underway[name]:
+            raise InstanceExists(name)
+        self._admit(Member(open_client or self._opener(found), found, sender), found)
+
+    def _admit(self, member: Member, found: Found) -> None:
+        if found.instance_id in self._members:
+            raise InstanceExists(found.instance_id)
+        self._members[found.instance_id] = member
+        self._tell(member, *_beginning(found))
+        self._begin_watching(member, found)
+
+    def _tell(self, member: Member, *events: InstanceEvent) -> None:
+        if member.sender is None:
+            self.enter(*events)
+            return
+        name = events[0].instance_id
+        self._underway[name] += 1
+        for event in events:
+            member.sender.send_nowait(event)
+        member.sender.send_nowait(Mark(lambda: self._arrived(name)))
+
+    def _arrived(self, name: str) -> None:
+        self._underway[name] -= 1
+        if not self._underway[name]:
+            del self._underway[name]
 
     def enter_found(self, found: Found) -> None:
         """Enter an instance that runs somewhere else into the table."""
-        name, now = found.instance_id, trio.current_time()
-        self.enter(
-            Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
-            StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
-        )
+        self.enter(*_beginning(found))
 
-    def change_model(self, found: Found) -> None:
-        """Another model answers at an instance that is not supervised here. It stays the same member, with its leases."""
+    def change_model_through(self, sender: Sender, found: Found) -> None:
+        """Another model answers at an instance that a discovery found. It stays the same member, with its leases."""
         name = found.instance_id
         member = self._members.get(name)
-        if member is None:
+        if member is None or member.sender is not sender:  # somebody else has unregistered it
             return
         member.found = found
-        if name in self.instances:
-            self.enter(ModelChanged(name, trio.current_time(), found.provider, found.model))
+        if not member.silent:
+            self._tell(member, ModelChanged(name, trio.current_time(), found.provider, found.model))
 
     def _opener(self, found: Found) -> OpenClient:
         open_it = self._open_client
@@ -99,12 +134,28 @@ class Membership(Ledger, ABC):
             InstanceNotFound: there is none with this id.
         """
         member = self._members.pop(instance_id, None)
-        if member is not None:
-            self._end_watching(instance_id, member)
-        elif instance_id not in self.instances:
+        if member is None:
+            # Its end may be under way: what a discovery has let go is no member any more.
+            if instance_id not in self.instances or self._underway[instance_id]:
+                raise InstanceNotFound(instance_id, known=tuple(self.instances))
+        elif member.found is not None:
+            self._end_watching(member, member.found)
+        gone = Unregistered(instance_id, trio.current_time(), reason)
+        if member is not None and self._underway[instance_id]:
+            self._tell(member, gone)
+        elif instance_id in self.instances:
+            self.enter(gone)
+
+    def unregister_through(self, sender: Sender, instance_id: str, reason: str) -> None:
+        """As :meth:`unregister`, for the discovery that found it: it is a member no more at once, the table follows."""
+        member = self._members.get(instance_id)
+        if member is None or member.sender is not sender:
             raise InstanceNotFound(instance_id, known=tuple(self.instances))
-        if instance_id in self.instances:
-            self.enter(Unregistered(instance_id, trio.current_time(), reason))
+        assert member.found is not None
+        del self._members[instance_id]
+        self._end_watching(member, member.found)
+        if not member.silent:
+            self._tell(member, Unregistered(instance_id, trio.current_time(), reason))
 
     def adopt(self, instance_id: str, client: PiClient) -> None:
         """Note the client of an instance that is supervised here. Its supervisor tells all there is to tell of it."""
@@ -114,6 +165,17 @@ class Membership(Ledger, ABC):
         """Whether this is the id of a member that is not supervised here, silent ones included."""
         member = self._members.get(instance_id)
         return member is not None and member.found is not None
+
+    def is_known(self, instance_id: str) -> bool:
+        """Whether this is the id of a member, silent ones included."""
+        return instance_id in self._members
+
+    def endpoint_of(self, instance_id: str) -> str | None:
+        """What the breaker of this member is for, silent ones included; ``None`` when there is no such member."""
+        entry, member = self.instances.get(instance_id), self._members.get(instance_id)
+        if entry is not None:
+            return endpoint_of(instance_id, entry.profile)
+        return None if member is None or member.found is None else endpoint_of(instance_id, member.found.profile)
 
     def disown(self, instance_id: str) -> None:
         """Forget the client: the instance is over."""
@@ -155,5 +217,13 @@ class Membership(Ledger, ABC):
         """It is a member from now on, and nobody else watches it."""
 
     @abstractmethod
-    def _end_watching(self, instance_id: str, member: Member) -> None:
+    def _end_watching(self, member: Member, found: Found) -> None:
         """It is a member no more."""
+
+
+def _beginning(found: Found) -> tuple[InstanceEvent, ...]:
+    name, now = found.instance_id, trio.current_time()
+    return (
+        Registered(name, now, provider=found.provider, model=found.model, profile=found.profile),
+        StateChanged(name, now, state=InstanceState.RUNNING, incarnation=0),
+    )

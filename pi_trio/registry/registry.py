@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import attrs
 import trio
@@ -19,7 +19,7 @@ from ..lifecycle import (
     Registered,
     Unregistered,
 )
-from .breakers import Breakers
+from .breakers import Breakers, endpoint_of
 from .capacity import CapacityReport, report_capacity
 from .discovery.runner import run_discovery
 from .health import HealthReport, Pulse, Watch
@@ -78,7 +78,7 @@ class Registry(Membership):
         self._unstarted: list[Callable[[], Awaitable[None]]] = []
         self._breakers = Breakers(self, self._breaker_policy, self._start_soon)
         self._leases = Leases(self, self._index, self._breakers, lambda: bool(self._running_discoveries))
-        self._pulse = Pulse(self, Watch() if watch is None else watch)
+        self._pulse = Pulse(self, Watch() if watch is None else watch, self._breakers, self._start_soon)
 
     def __repr__(self) -> str:
         return f"<Registry {len(self.instances)} instances seq={self._seq}>"
@@ -99,7 +99,10 @@ class Registry(Membership):
     def capacity(self) -> CapacityReport:
         """How many places there are, and how many of them are in use."""
         return report_capacity(
-            self.instances.values(), discoveries=self._discoveries.values(), waiting=self._leases.waiting
+            self.instances.values(),
+            discoveries=self._discoveries.values(),
+            waiting=self._leases.waiting,
+            breakers=self._breakers.kept,
         )
 
     @property
@@ -198,7 +201,8 @@ class Registry(Membership):
         """Ask an instance now, by a real request, how it is.
 
         What comes of it is published for an instance that is not supervised here. One that is has a supervisor for that,
-        which goes by its own probes.
+        which goes by its own probes. Whoever asks for it is obeyed, whatever the breaker says: an answer closes it, and
+        while it is open, none changes nothing.
 
         Raises:
             InstanceNotFound: there is none with this id.
@@ -210,12 +214,13 @@ class Registry(Membership):
         return self._pulse.last(instance_id)
 
     async def check_all(self) -> tuple[HealthReport, ...]:
-        """Ask all of them now, side by side; in the order they were registered."""
+        """Ask all of them now, side by side, as many at once as :class:`Watch` says; in the order they were registered."""
         reports: dict[str, HealthReport] = {}
 
         async def check(name: str) -> None:
-            if name in self._members:  # not gone meanwhile
-                reports[name] = await self.check_health(name)
+            async with self.turn(name):
+                if name in self._members:  # not gone meanwhile
+                    reports[name] = await self.check_health(name)
 
         names = [name for name in self.instances if name in self._members]
         async with trio.open_nursery() as nursery:
@@ -223,20 +228,36 @@ class Registry(Membership):
                 nursery.start_soon(check, name)
         return tuple(reports[name] for name in names if name in reports)
 
+    def turn(self, instance_id: str) -> AbstractAsyncContextManager[object]:
+        """A place among those that are asked at once: as :class:`Watch` says, for those that are not supervised here."""
+        return self._pulse.turn() if self.is_elsewhere(instance_id) else nullcontext()
+
+    def count_missed(self, instance_ids: Iterable[str], error: str | None) -> None:
+        """Nobody answered where these are reached, too."""
+        for name in instance_ids:
+            self._pulse.missed(name, error)
+
+    def found_again(self, instance_ids: Iterable[str]) -> None:
+        """Whoever found these has got through again, having failed before."""
+        self._breakers.news(instance_ids)
+
     def report_success(self, instance_id: str) -> None:
-        """Tell the instance's breaker that it worked."""
+        """Tell the breaker of where the instance is reached that it worked."""
         self._breakers.succeeded(instance_id)
 
     def report_failure(self, instance_id: str) -> None:
-        """Tell the instance's breaker that it could not be reached, or broke down."""
+        """Tell the breaker of where the instance is reached that it could not be, or broke down."""
         self._breakers.failed(instance_id)
 
     def _begin_watching(self, member: Member, found: Found) -> None:
-        self._start_soon(lambda: self._pulse.watch(member, found))
+        endpoint = endpoint_of(found.instance_id, found.profile)
+        self._breakers.joined(found.instance_id, endpoint)
+        self._start_soon(lambda: self._pulse.watch(member, found.instance_id, endpoint))
 
-    def _end_watching(self, instance_id: str, member: Member) -> None:
+    def _end_watching(self, member: Member, found: Found) -> None:
         member.watching.cancel()
-        self._pulse.forget(instance_id)
+        self._pulse.forget(found.instance_id)
+        self._breakers.left(found.instance_id, endpoint_of(found.instance_id, found.profile))
 
     # --- finding others ------------------------------------------------------------------------------
 
@@ -248,6 +269,7 @@ class Registry(Membership):
 
         Raises:
             ValueError: two of them have one name, or one by that name is running.
+            trio.ClosedResourceError: the registry is over.
         """
         names = [discovery.name for discovery in discoveries]
         if len(set(names)) < len(names) or self._running_discoveries & set(names):
@@ -262,16 +284,19 @@ class Registry(Membership):
             with running:
                 async with trio.open_nursery() as nursery:
                     for discovery in discoveries:
-                        nursery.start_soon(run_discovery, self, discovery, policy)
+                        nursery.start_soon(run_discovery, self, discovery, sender.clone(), policy)
 
-        self._running_discoveries.update(names)
-        try:
-            async with open_service_nursery(stop) as service:
-                service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
-                yield
-        finally:
-            self._running_discoveries.difference_update(names)
-            self._leases.settle(())  # those who waited for what they might bring
+        with self.sender() as sender:
+            self._running_discoveries.update(names)
+            try:
+                async with open_service_nursery(stop) as service:
+                    service.start_soon(run_all, name=f"discoveries {', '.join(names)}")
+                    yield
+            finally:
+                self._running_discoveries.difference_update(names)
+                with trio.CancelScope(shield=True):  # what they found is gone behind the body, not soon after
+                    await self.catch_up(sender)
+                self._leases.settle(())  # those who waited for what they might bring
 
     # --- the task ------------------------------------------------------------------------------------
 
@@ -305,4 +330,5 @@ class Registry(Membership):
     def _settle(self, changes: Sequence[Change]) -> None:
         for name, _, after in changes:
             self._index.changed(name, after)
+        self._breakers.settle(changes)  # before anybody who waits is given what is left alone
         self._leases.settle(changes)

@@ -54,6 +54,16 @@ def test_one_probe_when_it_is_due() -> None:
     assert after_success(probing) == Breaker()
 
 
+def test_news_are_a_reason_to_try_before_it_is_due_and_no_reason_for_a_second_probe() -> None:
+    opened = failed(Breaker(), 1.0, 2.0)
+    probing = try_again(opened, 3.0, news=True)
+    assert probing == try_again(opened, 12.0)
+    assert probing is not None
+    assert try_again(probing, 99.0, news=True) is None
+    assert try_again(Breaker(), 99.0, news=True) is None
+    assert failed(probing, 4.0) == Breaker(OPEN, 3, 2, 34.0)
+
+
 def test_each_failed_probe_makes_it_wait_longer_up_to_the_limit() -> None:
     breaker, now, waits = failed(Breaker(), 0.0, 0.0), 0.0, []
     for _ in range(4):

@@ -14,10 +14,10 @@ from pi_trio.abc import Found, Mode, Profile
 from pi_trio.concurrency import open_service_nursery
 from pi_trio.errors import ConnectionClosed
 from pi_trio.lifecycle import InstanceState, StateChanged
-from pi_trio.registry import Registry
+from pi_trio.registry import Entry, EventFeed, Numbered, Registry, Snapshot, fold
 from tests.client.memory import STATE, MemoryTransport, answer
 
-__all__ = ["Remote", "found", "moved", "open_registry"]
+__all__ = ["Remote", "folded", "found", "moved", "open_registry"]
 
 
 def found(name: str, *, room: int = 1, provider: str | None = None, **profile: Any) -> Found:
@@ -26,6 +26,19 @@ def found(name: str, *, room: int = 1, provider: str | None = None, **profile: A
 
 def moved(name: str, state: InstanceState, reason: str = "") -> StateChanged:
     return StateChanged(name, trio.current_time(), state=state, incarnation=1, reason=reason)
+
+
+async def folded(registry: Registry, feed: EventFeed) -> dict[str, Entry]:
+    """What a subscriber makes of everything it is told until now."""
+    table = dict[str, Entry]()
+    async for item in feed:
+        if isinstance(item, Snapshot):
+            table = dict(item.instances)
+        elif isinstance(item, Numbered):
+            table = fold(table, item.event)
+        if getattr(item, "seq", 0) == registry.snapshot().seq:
+            break
+    return table
 
 
 @attrs.define

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import attrs
@@ -21,10 +22,13 @@ from pi_trio.errors import (
     LeaseLost,
     NoMatchingInstance,
 )
-from pi_trio.lifecycle import BreakerPolicy, InstanceState
-from pi_trio.registry import Criteria, Lease, LeastLoaded, Registry, Sticky, report_capacity
+from pi_trio.lifecycle import BreakerPolicy, Health, HealthChanged, HealthPolicy, InstanceState
+from pi_trio.registry import Criteria, Lease, LeastLoaded, Registry, Sticky, Watch, report_capacity
 from tests.concurrency.virtual import is_stuck, run
 from tests.registry.members import Remote, found, moved, open_registry
+
+ANY = Criteria()
+RARELY = Watch(health=HealthPolicy(period=100_000.0))
 
 
 def in_use(registry: Registry) -> dict[str, int]:
@@ -335,6 +339,260 @@ def test_its_client_is_opened_for_a_body() -> None:
         async with open_registry(found("a")) as registry:
             async with registry.acquire() as lease, lease.open_client() as client:
                 assert (await client.get_state()).session_id == "s"
+
+    run(main)
+
+
+# --- who waits for more than one free place ----------------------------------------------------------
+
+ROOMY = Criteria(min_free=2)
+
+
+async def busy(registry: Registry, first: float, criteria: Criteria = ANY) -> None:
+    """Take a lease, and another, and another, for ever."""
+    await trio.sleep(first)
+    while True:
+        async with registry.acquire(criteria):
+            await trio.sleep(2)
+
+
+def test_who_waits_for_much_room_is_not_starved_by_those_who_want_little() -> None:
+    async def main() -> None:
+        async with open_registry(found("a", room=2), watch=RARELY) as registry, trio.open_nursery() as nursery:
+            for first in (0.0, 1.0):  # there is always one of them there
+                nursery.start_soon(busy, registry, first)
+            await trio.sleep(10.5)
+            async with registry.acquire(ROOMY, timeout=100):
+                assert trio.current_time() == pytest.approx(12)
+            await trio.sleep(1)
+            assert in_use(registry)["a"] == 2, "and the others go on"
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_who_waits_for_much_room_holds_up_one_instance_and_no_more() -> None:
+    async def main() -> None:
+        members = [found(name, room=2) for name in "abc"]
+        async with open_registry(*members, watch=RARELY) as registry, trio.open_nursery() as nursery:
+            async with registry.lease("a"), registry.lease("b"), registry.lease("c"):  # and none of these ever ends
+                nursery.start_soon(wait_for, registry, ROOMY)
+                await wait_all_tasks_blocked()
+                async with registry.acquire() as one, registry.acquire() as other:
+                    kept = {"a", "b", "c"} - {one.instance_id, other.instance_id}
+                    assert len(kept) == 1
+                    with pytest.raises(AcquireTimeout):
+                        async with registry.acquire(timeout=5):
+                            raise AssertionError
+                    # Who asks for this very instance does not stand in the line.
+                    async with registry.lease(*kept):
+                        pass
+                    assert registry.waiting == 1
+                nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["unregistered", "down", "broken", "unhealthy"])
+def test_what_is_kept_for_somebody_is_another_when_that_one_is_of_no_use(how: str) -> None:
+    async def main() -> None:
+        members = [found("a", room=3), found("b", room=2), found("c", room=2)]
+        policy = BreakerPolicy(failures=1, reset_timeout=1000.0)
+        async with open_registry(*members, watch=RARELY, breaker=policy) as registry, trio.open_nursery() as nursery:
+            for name in "aabc":
+                nursery.start_soon(hold, registry, name)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(wait_for, registry, ROOMY)
+            await wait_all_tasks_blocked()
+            assert await taken(registry) == ["b", "c"], "the first of equals is kept"
+            if how == "unregistered":
+                registry.unregister("a")
+            elif how == "down":
+                registry.enter(moved("a", InstanceState.BACKING_OFF))
+            elif how == "broken":
+                registry.report_failure("a")
+            else:
+                registry.enter(HealthChanged("a", trio.current_time(), 0, Health.UNHEALTHY, None))
+            await wait_all_tasks_blocked()
+            assert await taken(registry) == ["c"]
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+def test_what_may_be_kept_for_somebody_later_is_found_when_it_comes() -> None:
+    async def main() -> None:
+        async with open_registry(found("a", room=2), watch=RARELY) as registry, trio.open_nursery() as nursery:
+            registry.enter(moved("a", InstanceState.BACKING_OFF))
+            nursery.start_soon(wait_for, registry, ROOMY)
+            nursery.start_soon(wait_for, registry, Criteria(min_free=2, provider=None, exclude={"z"}))
+            await wait_all_tasks_blocked()
+            for name in "bc":
+                registry.register(found(name, room=2), open_client=Remote().open)
+                nursery.start_soon(hold, registry, name)  # these have not run when those who wait are served
+            await wait_all_tasks_blocked()
+            assert registry.waiting == 0
+            for name in "bc":
+                nursery.start_soon(wait_for, registry, Criteria(min_free=2, exclude={name}))
+            await wait_all_tasks_blocked()
+            assert registry.waiting == 2
+            assert await taken(registry) == []
+            registry.enter(moved("a", InstanceState.RUNNING))
+            await wait_all_tasks_blocked()
+            assert registry.waiting == 0
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+def test_what_was_kept_is_free_for_those_behind_when_somebody_gives_up(how: str) -> None:
+    async def main() -> None:
+        served: list[str] = []
+        async with open_registry(found("a", room=2), watch=RARELY) as registry, trio.open_nursery() as nursery:
+
+            async def want(name: str) -> None:
+                async with registry.acquire():
+                    served.append(name)
+                    await trio.sleep(1)
+
+            async with registry.lease("a"):
+                giving_up = trio.CancelScope()
+
+                async def give_up() -> None:
+                    with giving_up, pytest.raises(AcquireTimeout):
+                        await wait_for(registry, ROOMY, timeout=5 if how == "timeout" else None)
+
+                nursery.start_soon(give_up)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(want, "first")
+                await wait_all_tasks_blocked()
+                assert (served, registry.waiting) == ([], 2)
+                if how == "cancelled":
+                    giving_up.cancel()
+                    await trio.sleep(0.5)
+                else:
+                    await trio.sleep(5.5)
+                assert served == ["first"]
+
+    run(main)
+
+
+def test_when_somebody_gives_up_nobody_new_comes_before_those_who_wait() -> None:
+    async def main() -> None:
+        served: list[str] = []
+        async with open_registry(found("a", room=2), watch=RARELY) as registry, trio.open_nursery() as nursery:
+
+            async def want(name: str, event: trio.Event | None = None) -> None:
+                if event is not None:
+                    await event.wait()
+                async with registry.acquire():
+                    served.append(name)
+                    await trio.sleep(1)
+
+            async with registry.lease("a"):
+                for seed in range(20):  # in whichever order they run in that very turn
+                    trio._core._run._r.seed(seed)
+                    served.clear()
+                    now = trio.Event()
+                    with trio.CancelScope() as giving_up:
+                        async with trio.open_nursery() as inner:
+                            inner.start_soon(wait_for, registry, ROOMY)
+                            await wait_all_tasks_blocked()
+                            nursery.start_soon(want, "first")
+                            await wait_all_tasks_blocked()
+                            nursery.start_soon(want, "second", now)
+                            await wait_all_tasks_blocked()
+                            giving_up.cancel()
+                            now.set()
+                    await trio.sleep(10)
+                    assert served == ["first", "second"]
+
+    run(main)
+
+
+def test_it_is_kept_against_those_who_came_later_not_against_those_before() -> None:
+    async def main() -> None:
+        served: list[str] = []
+        async with open_registry(found("a", room=2), watch=RARELY) as registry, trio.open_nursery() as nursery:
+
+            async def want(name: str, criteria: Criteria) -> None:
+                async with registry.acquire(criteria):
+                    served.append(name)
+                    await trio.sleep(1)
+
+            async with registry.lease("a"):
+                async with registry.lease("a"):
+                    for name, criteria in [("before", ANY), ("large", ROOMY), ("late", ANY)]:
+                        nursery.start_soon(want, name, criteria)
+                        await wait_all_tasks_blocked()
+                await trio.sleep(5)
+                assert served == ["before"]
+            await trio.sleep(5)
+            assert set(served[1:]) == {"large", "late"}, "there is room for both behind that"
+
+    run(main)
+
+
+async def taken(registry: Registry) -> list[str]:
+    """Take what there is, one by one; give it all back. Which that was."""
+    async with AsyncExitStack() as stack:
+        names = list[str]()
+        while True:
+            try:
+                names.append((await stack.enter_async_context(registry.acquire(timeout=1))).instance_id)
+            except AcquireTimeout:
+                return sorted(names)
+
+
+async def wait_for(registry: Registry, criteria: Criteria, timeout: float | None = None) -> None:
+    async with registry.acquire(criteria, timeout=timeout):
+        pass
+
+
+async def hold(registry: Registry, name: str) -> None:
+    with suppress(LeaseLost):
+        async with registry.lease(name):
+            await trio.sleep_forever()
+
+
+wishes = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 1.0, 2.0]),  # after the one before
+        st.integers(1, 3),  # how much room
+        st.sampled_from([0.5, 1.0, 3.0]),  # for how long
+        st.sampled_from([None, "p"]),
+    ),
+    max_size=14,
+)
+
+
+@given(wishes, st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["p", "q"])), min_size=1, max_size=3))
+def test_in_any_line_everybody_is_served_in_bounded_time_however_many_come_later(
+    plan: list[tuple[float, int, float, str | None]], rooms: list[tuple[int, str]]
+) -> None:
+    def fits(size: int, provider: str | None) -> bool:
+        return any(room >= size and provider in (None, its) for room, its in rooms)
+
+    async def main() -> None:
+        members = [found(f"i{number}", room=room, provider=its) for number, (room, its) in enumerate(rooms)]
+        async with open_registry(*members, watch=RARELY) as registry, trio.open_nursery() as nursery:
+            for number in range(sum(room for room, _ in rooms)):  # who never let all of it be free
+                nursery.start_soon(busy, registry, 0.1 + number / 4)
+
+            # Before it, each who came earlier has at most one lease, and those who take one after the other stand in the
+            # line with one wish each: no lease lasts for more than 3 seconds.
+            async def want(number: int, size: int, seconds: float, provider: str | None) -> None:
+                bound = 3.0 * (number + 2 + sum(room for room, _ in rooms))
+                async with registry.acquire(Criteria(min_free=size, provider=provider), timeout=bound):
+                    await trio.sleep(seconds)
+
+            async with trio.open_nursery() as callers:
+                for number, (delay, size, seconds, provider) in enumerate(plan):
+                    await trio.sleep(delay)
+                    if fits(size, provider):
+                        callers.start_soon(want, number, size, seconds, provider)
+            nursery.cancel_scope.cancel()
 
     run(main)
 

@@ -25,21 +25,23 @@ from ...lifecycle import (
 )
 
 if TYPE_CHECKING:
+    from ..ledger import Sender
     from ..registry import Registry
 
 __all__ = ["run_discovery"]
 
 _log = logging.getLogger("pi_trio.registry")
 
-# Between a failure and the next attempt, while the breaker is still closed.
+# Between a failure and the next attempt at least, whatever the breaker or the news say.
 _PAUSE = 1.0
 
 
 class _Seen(Sightings):
     """What one discovery has told, and its breaker."""
 
-    def __init__(self, registry: Registry, discovery: Discovery) -> None:
+    def __init__(self, registry: Registry, discovery: Discovery, sender: Sender) -> None:
         self._registry = registry
+        self._sender = sender
         self._discovery = discovery
         self._name = discovery.name
         self._known: dict[str, Found] = {}
@@ -82,12 +84,13 @@ class _Seen(Sightings):
         before = self._known.get(name)
         if before is not None and before.profile == found.profile:
             self._known[name] = found
-            self._registry.change_model(found)
+            self._registry.change_model_through(self._sender, found)
             return False
         if before is not None:
             self._remove(name, f"{self._name} describes it anew")
         try:
-            self._registry.register(found, open_client=self._discovery.opener(found))
+            opener = self._discovery.opener(found)
+            self._registry.register_through(self._sender, found, open_client=opener)
         except InstanceExists:
             # Spawned here, or told by another: the first word counts.
             _log.debug("%s found %s, which is a member already", self._name, name)
@@ -98,7 +101,7 @@ class _Seen(Sightings):
     def _remove(self, name: str, reason: str) -> None:
         del self._known[name]
         with suppress(InstanceNotFound):  # somebody else may have unregistered it
-            self._registry.unregister(name, reason)
+            self._registry.unregister_through(self._sender, name, reason)
 
     def returned(self) -> None:
         """It is done, and has told everything; though that may be nothing."""
@@ -107,30 +110,37 @@ class _Seen(Sightings):
 
     def _told(self, found: int, lost: int) -> None:
         self.silent = False
-        self.enter(after_success(self.breaker))
-        self._registry.enter(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
+        if self.breaker != Breaker():
+            self.enter(after_success(self.breaker))
+            self._registry.found_again(self._known)
+        self._sender.send_nowait(DiscoveryCompleted(self._name, trio.current_time(), found, lost))
 
     def failed(self, policy: BreakerPolicy, error: str) -> None:
         now = trio.current_time()
-        self._registry.enter(DiscoveryFailed(self._name, now, error))
+        self._sender.send_nowait(DiscoveryFailed(self._name, now, error))
         self.enter(after_failure(policy, self.breaker, now))
 
     def enter(self, breaker: Breaker) -> None:
         if breaker != self.breaker:
             self.breaker = breaker
-            self._registry.enter(DiscoveryBreakerChanged(self._name, trio.current_time(), breaker))
+            self._sender.send_nowait(DiscoveryBreakerChanged(self._name, trio.current_time(), breaker))
 
     def forget_all(self) -> None:
         for name in tuple(self._known):
             self._remove(name, f"{self._name} was ended")
 
 
-async def run_discovery(registry: Registry, discovery: Discovery, policy: BreakerPolicy) -> None:
+async def run_discovery(registry: Registry, discovery: Discovery, sender: Sender, policy: BreakerPolicy) -> None:
     """Run it until cancelled, again after each failure; behind it, nothing that it found is left.
 
-    One that returns has told everything: it is not run again, and what it told stays until this is cancelled.
+    One that returns has told everything: it is not run again, and what it told stays until this is cancelled. What it tells
+    goes through ``sender``, which is its own, and is closed behind it.
     """
-    seen = _Seen(registry, discovery)
+    with sender:
+        await _run(_Seen(registry, discovery, sender), discovery, policy)
+
+
+async def _run(seen: _Seen, discovery: Discovery, policy: BreakerPolicy) -> None:
     try:
         while True:
             seen.silent = True
@@ -142,13 +152,25 @@ async def run_discovery(registry: Registry, discovery: Discovery, policy: Breake
             else:
                 seen.returned()
                 await trio.sleep_forever()
+            await trio.sleep(_PAUSE)
             if seen.breaker.state is BreakerState.OPEN:
                 assert seen.breaker.retry_at is not None
-                await trio.sleep_until(seen.breaker.retry_at)
-                seen.enter(try_again(seen.breaker, trio.current_time()) or seen.breaker)
-            else:
-                await trio.sleep(_PAUSE)
+                news = await _wait_news(discovery, seen.breaker.retry_at)
+                seen.enter(try_again(seen.breaker, trio.current_time(), news=news) or seen.breaker)
     finally:
         seen.forget_all()
         with trio.CancelScope(shield=True):
             await discovery.close()
+
+
+async def _wait_news(discovery: Discovery, deadline: float) -> bool:
+    """Wait until another attempt is worth it, and no longer than until ``deadline``. Whether there are news."""
+    wait = discovery.news() or trio.sleep_forever
+    with trio.move_on_at(deadline):
+        try:
+            await wait()
+        except Exception as error:  # a stranger's function, and its own mistake
+            _log.warning("the discovery %s cannot tell whether there are news: %s", discovery.name, error)
+            await trio.sleep_forever()
+        return True
+    return False

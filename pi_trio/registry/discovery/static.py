@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class FileDiscovery(Discovery):
         self._path = Path(path)
         self._period = period
         self._name = f"file:{self._path.name}" if name is None else name
+        self._tried: object = None  # what it was when it was last looked into
 
     @property
     def name(self) -> str:
@@ -86,20 +87,31 @@ class FileDiscovery(Discovery):
             OSError: it cannot be read.
             ValueError: it is no TOML, or does not say what an instance is.
         """
-        last: object = None
+        told: object = None
         while True:
             await trio.lowlevel.checkpoint()
-            now = _identity(self._path)
-            if now != last:
+            self._tried = _identity(self._path)  # before it is read: what is written meanwhile makes it another
+            if self._tried is None or self._tried != told:
                 sightings.snapshot(read_found(self._path.read_text("utf-8"), folder=self._path.parent))
-                last = now
+                told = self._tried
+            await trio.sleep(self._period)
+
+    def news(self) -> Callable[[], Awaitable[None]]:
+        """That the file is another than the one that was no good: whoever mends it need not wait for the breaker."""
+        return self._wait_for_another
+
+    async def _wait_for_another(self) -> None:
+        while _identity(self._path) == self._tried:
             await trio.sleep(self._period)
 
 
 def _identity(path: Path) -> object:
-    """What changes when the file is written, or another takes its place."""
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+    """What changes when the file is written, may be read, or another takes its place; ``None`` when there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size
 
 
 def read_found(text: str, *, folder: Path = Path()) -> tuple[Found, ...]:

@@ -155,7 +155,7 @@ def _is_refused_rightly(
 @invariant(21)
 def nobody_is_overtaken(story: Story) -> Iterator[Finding]:
     """Those who wait for a lease are served in the order they came: who gets one gets it before nobody who came earlier
-    and could have used it, too.
+    and could have used it, too; nor takes a place on the only instance that somebody waits for more room on.
     """
     leases = _Leases(story)
     if not leases.askers:
@@ -168,19 +168,21 @@ def nobody_is_overtaken(story: Story) -> Iterator[Finding]:
         for other in leases.askers.values():
             criteria = other.asked.event.criteria
             if (
-                other.asked.index < asker.asked.index
-                and other.waits_at(taken.index)
-                and (other.gone_at is None or other.lease is not None or other.gone_at > taken.event.at + EPSILON)
-                and member.matches(criteria)
-                and instance not in criteria.exclude
+                other.asked.index >= asker.asked.index
+                or not other.waits_at(taken.index)
+                or (other.gone_at is not None and other.lease is None and other.gone_at <= taken.event.at + EPSILON)
             ):
+                continue
+            if member.matches(criteria) and instance not in criteria.exclude:
                 yield Finding("somebody came before, and could have used it", other.asked, asker.asked, taken)
+            elif [name for name in members if members.lacks_room(name, criteria)] == [instance]:
+                yield Finding("somebody who came before waits for more room on it", other.asked, asker.asked, taken)
 
 
 @invariant(21)
 def nobody_waits_in_vain(story: Story) -> Iterator[Finding]:
-    """Nobody waits for a lease while there is an instance that could be had, nor when nobody of that kind is left, nor
-    longer than the time-out says. The report says how many wait.
+    """Nobody waits for a lease while there is an instance that could be had and is not kept for who came before, nor when
+    nobody of that kind is left, nor longer than the time-out says. The report says how many wait.
     """
     leases = _Leases(story)
     if not leases.askers:
@@ -197,13 +199,27 @@ def nobody_waits_in_vain(story: Story) -> Iterator[Finding]:
             continue
         for asker in waiting:
             criteria, timeout = asker.asked.event.criteria, asker.asked.event.timeout
-            free = members.anybody(criteria)
+            free = _not_kept(members, asker, waiting)
             if free is not None:
                 yield Finding(f"{free} could be had", asker.asked, each)
             elif not members.hopeful(criteria):
                 yield Finding("there is nobody of that kind any more", asker.asked, each)
             elif timeout is not None and each.event.at > asker.asked.event.at + timeout + story.slack:
                 yield Finding(f"its time-out of {timeout:g} s is over", asker.asked, each)
+
+
+def _not_kept(members: Members, asker: _Asker, waiting: list[_Asker]) -> str | None:
+    """An instance that this one could have, if there are more of them than may be kept for those who came before: one for
+    each who wants more room on it than there is.
+    """
+    free = members.those_for(asker.asked.event.criteria)
+    keepers = {
+        other.asked.event.criteria
+        for other in waiting
+        if other.asked.index < asker.asked.index
+        and any(members.lacks_room(name, other.asked.event.criteria) for name in free)
+    }
+    return free[0] if len(free) > len(keepers) else None
 
 
 def _before_time_passes(story: Story) -> Iterator[Placed[Any]]:

@@ -105,12 +105,15 @@ class Members(dict[str, Member]):
             copied[name] = attrs.evolve(member)
         return copied
 
-    def anybody(self, criteria: Criteria) -> str | None:
-        """One that may be taken now, if there is one."""
-        for name, member in self.items():
-            if name not in criteria.exclude and member.matches(criteria):
-                return name
-        return None
+    def those_for(self, criteria: Criteria) -> list[str]:
+        """Those that may be taken now."""
+        return [name for name, member in self.items() if name not in criteria.exclude and member.matches(criteria)]
+
+    def lacks_room(self, name: str, criteria: Criteria) -> bool:
+        """Whether this one might be taken now, were there more room on it."""
+        member = self[name]
+        empty = attrs.evolve(member, in_use=0)
+        return name not in criteria.exclude and empty.matches(criteria) and not member.matches(criteria)
 
     def hopeful(self, criteria: Criteria) -> bool:
         """Whether there is one that may match some day."""

@@ -130,6 +130,7 @@ def test_spawns_that_fail_are_not_repeated_for_ever() -> None:
         host.failing = False
         async with registry.acquire(timeout=30):
             pass
+        await registry.catch_up()
         assert registry.snapshot().discoveries["auto-spawn"].error is None
 
     scaling(test)

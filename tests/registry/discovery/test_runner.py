@@ -90,18 +90,19 @@ def test_snapshots_are_compared_and_a_stream_adds_and_removes() -> None:
         steps: list[list[str]] = []
 
         async def tell(sightings: Sightings) -> None:
-            def note() -> None:
+            async def note() -> None:
+                await registry.catch_up()
                 steps.append([f"{entry.instance_id}:{entry.max_concurrent}" for entry in registry.all()])
 
             sightings.snapshot([found("a"), found("b")])
-            note()
+            await note()
             sightings.snapshot([found("b"), found("c")])
-            note()
+            await note()
             sightings.found(found("d"))
             sightings.found(found("d", room=3))
             sightings.lost("b", "it said goodbye")
             sightings.lost("nobody", "")
-            note()
+            await note()
 
         events: list[RegistryEvent] = []
         async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryCompleted)) as feed:
@@ -331,6 +332,107 @@ def test_a_file_is_watched(tmp_path: Path) -> None:
             assert set(registry.instances) == {"build-1", "b"}, "what it said before stays"
             path.write_text("")
             await registry.wait_for(lambda table: not table)
+
+    discovering(test)
+
+
+def test_a_file_that_was_mended_is_read_at_once_however_long_it_was_broken(tmp_path: Path) -> None:
+    path = tmp_path / "instances.toml"
+    path.write_text("[[")
+
+    async def test(registry: Registry) -> None:
+        async with registry.discover(FileDiscovery(path, period=1.0)):
+            await trio.sleep(5000)
+            breaker = registry.capacity().breakers["file:instances.toml"]
+            assert breaker.retry_at is not None
+            assert breaker.retry_at - trio.current_time() > 100
+            path.write_text("[[instance]]")  # another mistake is told as soon
+            await trio.sleep(3)
+            assert "id and a url" in (registry.snapshot().discoveries["file:instances.toml"].error or "")
+            path.write_text(ONE)
+            await trio.sleep(3)
+            assert "build-1" in registry.instances
+            assert registry.capacity().breakers == {}
+
+    discovering(test)
+
+
+@pytest.mark.parametrize("how", ["it appears", "it may be read"])
+def test_a_file_that_could_not_be_read_is_when_it_can(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "there" / "instances.toml"
+    if how == "it may be read":
+        path.mkdir(parents=True)  # to read a folder is refused, whoever asks
+
+    async def test(registry: Registry) -> None:
+        async with registry.discover(FileDiscovery(path, period=1.0)):
+            await trio.sleep(5000)
+            assert registry.snapshot().discoveries["file:instances.toml"].error
+            if how == "it may be read":
+                path.rmdir()
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(ONE)
+            await trio.sleep(3)
+            assert "build-1" in registry.instances
+
+    discovering(test)
+
+
+def test_a_file_that_stays_broken_is_read_no_oftener_than_the_breaker_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "instances.toml"
+    path.write_text("[[")
+    reads = 0
+
+    def read(text: str, *, folder: Path) -> Any:
+        nonlocal reads
+        reads += 1
+        return read_found(text, folder=folder)
+
+    monkeypatch.setattr("pi_trio.registry.discovery.static.read_found", read)
+
+    async def test(registry: Registry) -> None:
+        async with registry.discover(
+            FileDiscovery(path, period=1.0), breaker=BreakerPolicy(failures=1, reset_timeout=100.0)
+        ):
+            await trio.sleep(250)
+            assert reads == 2
+
+    discovering(test)
+
+
+def test_news_cut_the_time_of_an_open_breaker_short_and_are_no_endless_loop() -> None:
+    class News(Told):
+        def news(self) -> Callable[[], Awaitable[None]]:
+            return self._wait
+
+        async def _wait(self) -> None:
+            asked.append(trio.current_time())
+            await trio.lowlevel.checkpoint()
+            if len(asked) > 3:
+                raise OSError("its own mistake")
+
+    asked: list[float] = []
+    tried: list[float] = []
+
+    async def tell(_: Sightings) -> None:
+        tried.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        raise OSError("no route")
+
+    async def test(registry: Registry) -> None:
+        states: list[str] = []
+        async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryBreakerChanged)) as feed:
+            async with registry.discover(News(tell), breaker=BreakerPolicy(failures=1, reset_timeout=100.0)):
+                await trio.sleep(200)
+            with trio.move_on_after(1):
+                async for item in feed:
+                    if isinstance(item, Numbered):
+                        assert isinstance(item.event, DiscoveryBreakerChanged)
+                        states.append(str(item.event.breaker.state))
+        # A second between two attempts at least; and when nobody knows of news, as long as the breaker says.
+        assert [round(now) for now in tried] == [0, 1, 2, 3]
+        assert states == ["open", *["half_open", "open"] * 3]
 
     discovering(test)
 

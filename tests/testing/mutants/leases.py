@@ -64,6 +64,21 @@ MUTANTS = (
     ),
     _of(
         _LEASES,
+        "newcomers-take-what-is-kept",
+        "who asks takes a place on an instance that somebody waits for more room on",
+        (
+            "self._first(criteria, strategy, self._reservations.names)",
+            "self._first(criteria, strategy, frozenset())",
+        ),
+    ),
+    _of(
+        _LEASES,
+        "kept-from-nobody-in-the-line",
+        "who waits for more room on an instance is overtaken by those who wait behind",
+        ("kept = kept if name is None else kept | {name}", "kept = frozenset()"),
+    ),
+    _of(
+        _LEASES,
         "served-one-at-a-time",
         "of those who wait, only one is served when there is room for more",
         (
@@ -268,33 +283,36 @@ MUTANTS = (
         _BREAKERS,
         "failures-not-in-a-row",
         "a success between failures does not count",
-        ("(entry.breaker.failures or entry.breaker.state is not", "(entry.breaker.state is not"),
+        ("not (entry.breaker.failures or entry.breaker.state is not", "not (entry.breaker.state is not"),
     ),
     _of(
         _BREAKERS,
         "no-probe",
         "an open breaker never sends a probe",
         (
-            "                self._start_soon(lambda: self._probe_when_due(instance_id, breaker))\n",
-            "                pass\n",
+            "            self._start_soon(lambda: self._probe_when_due(endpoint, breaker, news=news))\n",
+            "            pass\n",
         ),
     ),
     _of(
         _BREAKERS,
         "probe-taken-for-an-answer",
         "a probe that is not answered closes the breaker",
-        ("        if report.latency is None:\n", "        if report is None:\n"),
+        (
+            "        if report.latency is None:\n            self._fail(",
+            "        if report is None:\n            self._fail(",
+        ),
     ),
     _of(
         _BREAKERS,
         "half-open-and-no-probe",
         "a breaker is half open, and closes without a probe",
         (
-            "            report = await self._registry.check_health(instance_id)\n",
+            "            report = await self._registry.check_health(name)\n",
             (
                 "            from .health import Health, HealthReport\n\n"
                 "            await trio.sleep(0.1)\n"
-                "            report = HealthReport(instance_id, Health.HEALTHY, 0.1)\n"
+                "            report = HealthReport(name, Health.HEALTHY, 0.1)\n"
             ),
         ),
     ),
@@ -303,10 +321,10 @@ MUTANTS = (
         "two-probes",
         "an instance is asked twice when its breaker is half open",
         (
-            "            report = await self._registry.check_health(instance_id)\n",
+            "            report = await self._registry.check_health(name)\n",
             (
-                "            await self._registry.check_health(instance_id)\n"
-                "            report = await self._registry.check_health(instance_id)\n"
+                "            await self._registry.check_health(name)\n"
+                "            report = await self._registry.check_health(name)\n"
             ),
         ),
     ),
@@ -327,8 +345,8 @@ MUTANTS = (
         "taken-in-backwards",
         "events that come at once are taken in the wrong way round",
         (
-            "        self.enter(*(item for item in batch if not isinstance(item, trio.Event)))\n",
-            "        self.enter(*reversed([item for item in batch if not isinstance(item, trio.Event)]))\n",
+            "        self.enter(*(item for item in batch if not isinstance(item, Mark)))\n",
+            "        self.enter(*reversed([item for item in batch if not isinstance(item, Mark)]))\n",
         ),
     ),
     _of(
