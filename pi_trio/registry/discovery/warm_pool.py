@@ -12,7 +12,7 @@ import trio
 
 from ...abc import Discovery, Found, Sightings
 from ...errors import AcquireTimeout, ClientError, InstanceNotFound, NoMatchingInstance, ProtocolError
-from ...lifecycle import InstanceState
+from ..capacity import is_usable
 
 if TYPE_CHECKING:
     from ..leases import Lease
@@ -37,7 +37,8 @@ class _Spare:
 class WarmPool(Discovery):
     """Keeps ``size`` instances ready, so that nobody waits for a start. Made by ``runtime.warm_pool``.
 
-    Each is handed out with a fresh session. One that comes back gets another and returns to the reserve, unless there is
+    Each is handed out with a fresh session, and while it runs, is not unhealthy and its breaker is closed; one that is not
+    well is ended, and another takes its place. One that comes back gets another and returns to the reserve, unless there is
     enough in it, or its model or another of its settings was changed: then it is ended. The instances cannot be had by
     criteria. A spawn that fails is a failure of this discovery, so its breaker decides when to try again; when it is
     ended, so are its instances.
@@ -91,13 +92,13 @@ class WarmPool(Discovery):
 
     @property
     def ready(self) -> int:
-        """How many are in reserve now."""
-        return len(self._reserve)
+        """How many are in reserve now, and well."""
+        return sum(map(self._is_well, self._reserve))
 
     async def wait_full(self) -> None:
         """Wait until the reserve is as large as it is meant to be."""
         await trio.lowlevel.checkpoint()
-        while len(self._reserve) < self._size:
+        while self.ready < self._size:
             await self._changed.wait()
 
     # --- for whoever takes one -----------------------------------------------------------------------
@@ -122,14 +123,14 @@ class WarmPool(Discovery):
             leased = False
             self._out[spare.instance_id] = spare
             try:
-                async with self._registry.lease(spare.instance_id) as lease:
+                async with self._registry.lease(spare.instance_id, well=True) as lease:
                     leased = True
                     yield lease
                     return
             except (InstanceNotFound, NoMatchingInstance):
                 if leased:  # the body's own
                     raise
-                # It died in this very moment. It will be ended like one that came back.
+                # It died, or fell ill, in this very moment. It will be ended like one that came back.
             finally:
                 del self._out[spare.instance_id]
                 self._returned[spare.instance_id] = spare
@@ -154,9 +155,9 @@ class WarmPool(Discovery):
             if self._reserve.pop(spare.instance_id, None) is not None:  # else it has been taken out because it died
                 return spare
 
-    def _runs(self, instance_id: str) -> bool:
+    def _is_well(self, instance_id: str) -> bool:
         entry = self._registry.instances.get(instance_id)
-        return entry is not None and entry.state is InstanceState.RUNNING
+        return entry is not None and is_usable(entry)
 
     # --- the task ------------------------------------------------------------------------------------
 
@@ -193,8 +194,8 @@ class WarmPool(Discovery):
         self._changed = trio.Event()
 
     def _tidy(self, nursery: trio.Nursery) -> None:
-        """Take those that died out of the reserve, and clean those that came back."""
-        for name in [name for name in self._reserve if not self._runs(name)]:
+        """Take those that died or are not well out of the reserve, and clean those that came back."""
+        for name in [name for name in self._reserve if not self._is_well(name)]:
             del self._reserve[name]
             self._ending.add(name)
             nursery.start_soon(self._end, name)
@@ -238,7 +239,7 @@ class WarmPool(Discovery):
         name = spare.instance_id
         try:
             enough = len(self._reserve) + len(self._cleaning) + self._starting > self._size
-            clean = not enough and self._runs(name) and await self._renew(spare)
+            clean = not enough and self._is_well(name) and await self._renew(spare) and self._is_well(name)
         except trio.Cancelled:
             self._returned[name] = self._cleaning.pop(name)
             raise

@@ -80,6 +80,7 @@ def fitting(table: dict[str, Entry], wanted: Criteria) -> list[str]:
         and each.profile.tags >= wanted.tags
         and name not in wanted.exclude
         and str(each.state) == "running"
+        and not each.retired
         and str(each.breaker.state) == "closed"
         and each.health in wanted.health
         and each.in_use + wanted.min_free <= each.profile.max_concurrent
