@@ -36,6 +36,7 @@ from pi_trio import (
 )
 from pi_trio.launch import PiInstall
 from pi_trio.lifecycle import ModelChanged, SessionChanged, Unregistered
+from pi_trio.protocol import AssistantMessage, UserMessage
 from pi_trio.registry import Capacity, CapacityReport, Entry, Numbered, Snapshot, fold, report_capacity
 from pi_trio.testing import ModelRequest, Turn
 from tests.support import run, scripted
@@ -422,5 +423,35 @@ def test_a_reserve_serves_fifty_each_with_a_fresh_session(one_pi: PiInstall, tmp
                 with pytest.raises(NoMatchingInstance, match="selectable"):
                     world.runtime.registry.select()
             assert world.runtime.registry.all() == ()
+
+    run(main, patience=120)
+
+
+def test_whatever_somebody_left_behind_the_next_one_finds_it_clean(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        released = trio.Event()
+
+        async def script(request: ModelRequest) -> Turn:
+            if request.prompt in ("take your time", "and then this", "and this"):
+                await released.wait()
+            return say_it_back(request)
+
+        async with scripted(pi, tmp_path, script) as world, world.runtime.warm_pool(world.spec(), 1) as pool:
+            async with pool.acquire() as lease, lease.open_client() as client:
+                await client.set_session_name("mine")
+                assert (await client.send("hello")).text == "re: hello"
+                await client.prompt("take your time")  # and leaves while it is at it
+                await client.steer("and then this")
+                await client.follow_up("and this")
+            async with pool.acquire() as lease, lease.open_client() as client:
+                state = await client.get_state()
+                assert (state.is_streaming, state.is_compacting, state.session_name) == (False, False, None)
+                assert (state.message_count, state.pending_message_count) == (0, 0)
+                released.set()
+                assert (await client.send("hello again")).text == "re: hello again"
+                said = [each for each in await client.get_messages() if isinstance(each, UserMessage | AssistantMessage)]
+                assert len(said) == 2
+            asked = [request.prompt for request in world.model.requests]
+            assert asked == ["hello", "take your time", "hello again"]
 
     run(main, patience=120)
