@@ -449,7 +449,9 @@ def test_whatever_somebody_left_behind_the_next_one_finds_it_clean(pi: PiInstall
                 assert (state.message_count, state.pending_message_count) == (0, 0)
                 released.set()
                 assert (await client.send("hello again")).text == "re: hello again"
-                said = [each for each in await client.get_messages() if isinstance(each, UserMessage | AssistantMessage)]
+                said = [
+                    each for each in await client.get_messages() if isinstance(each, UserMessage | AssistantMessage)
+                ]
                 assert len(said) == 2
             asked = [request.prompt for request in world.model.requests]
             assert asked == ["hello", "take your time", "hello again"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -71,8 +71,8 @@ class WarmPool(Discovery):
         self._stop = stop
         self._name = name
         self._reserve: dict[str, _Spare] = {}
-        # Whoever waits is served in order by the channel; what is in it counts only while it is in the reserve, too.
-        self._offer, self._offered = trio.open_memory_channel[_Spare](math.inf)
+        self._line = trio.StrictFIFOLock()  # whoever has it is the first of those who want one
+        self._over = False
         self._fresh: set[str] = set()  # those of which nobody knows yet what they are like
         self._out: dict[str, _Spare] = {}
         self._returned: dict[str, _Spare] = {}
@@ -96,10 +96,15 @@ class WarmPool(Discovery):
         return sum(map(self._is_well, self._reserve))
 
     async def wait_full(self) -> None:
-        """Wait until the reserve is as large as it is meant to be."""
+        """Wait until the reserve is as large as it is meant to be. Raises :class:`trio.ClosedResourceError` behind its end."""
         await trio.lowlevel.checkpoint()
         while self.ready < self._size:
-            await self._changed.wait()
+            await self._wait_change()
+
+    async def _wait_change(self) -> None:
+        if self._over:
+            raise trio.ClosedResourceError(f"{self._name} is over")
+        await self._changed.wait()
 
     # --- for whoever takes one -----------------------------------------------------------------------
 
@@ -113,47 +118,50 @@ class WarmPool(Discovery):
             trio.ClosedResourceError: the pool is over.
         """
         deadline = math.inf if timeout is None else trio.current_time() + timeout
-        while True:
-            spare = self._take_nowait()
-            if spare is None:
-                with trio.move_on_at(deadline):
-                    spare = await self._take()
-            if spare is None:
-                raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
-            leased = False
-            self._out[spare.instance_id] = spare
-            try:
-                async with self._registry.lease(spare.instance_id, well=True) as lease:
-                    leased = True
-                    yield lease
-                    return
-            except (InstanceNotFound, NoMatchingInstance):
-                if leased:  # the body's own
-                    raise
-                # It died, or fell ill, in this very moment. It will be ended like one that came back.
+        async with AsyncExitStack() as body:
+            if not await self._came_by(deadline, self._wait_turn):
+                raise AcquireTimeout(timeout or 0.0, waiting=self._line.statistics().tasks_waiting)
+            try:  # the first in the line stays that until it has one
+                lease = None
+                while lease is None:
+                    if not await self._came_by(deadline, self._wait_well):
+                        raise AcquireTimeout(timeout or 0.0, waiting=self._line.statistics().tasks_waiting)
+                    lease = await self._lease_next(body)
             finally:
-                del self._out[spare.instance_id]
-                self._returned[spare.instance_id] = spare
-                self._look_again()
+                self._line.release()
+            yield lease
 
-    def _take_nowait(self) -> _Spare | None:
-        # What is in the channel was not handed to anybody who waits, so nobody does.
-        while True:
-            try:
-                spare = self._offered.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return None
-            if self._reserve.pop(spare.instance_id, None) is not None:
-                return spare
+    async def _came_by(self, deadline: float, wait: Callable[[], Awaitable[None]]) -> bool:
+        with trio.move_on_at(deadline):
+            await wait()
+            return True
+        return False
 
-    async def _take(self) -> _Spare:
-        while True:
-            try:
-                spare = await self._offered.receive()
-            except trio.EndOfChannel:
-                raise trio.ClosedResourceError(f"{self._name} is over") from None
-            if self._reserve.pop(spare.instance_id, None) is not None:  # else it has been taken out because it died
-                return spare
+    async def _wait_turn(self) -> None:
+        if self._line.locked():
+            await self._line.acquire()
+        else:
+            self._line.acquire_nowait()
+
+    async def _wait_well(self) -> None:
+        while self._over or not self.ready:
+            await self._wait_change()
+
+    async def _lease_next(self, body: AsyncExitStack) -> Lease | None:
+        """A lease of the first that is well, for the body; ``None``, if that is over in this very moment."""
+        spare = self._reserve.pop(next(filter(self._is_well, self._reserve)))
+        self._out[spare.instance_id] = spare
+        body.callback(self._come_back, spare)
+        try:
+            return await body.enter_async_context(self._registry.lease(spare.instance_id, well=True))
+        except (InstanceNotFound, NoMatchingInstance):
+            await body.aclose()
+            return None
+
+    def _come_back(self, spare: _Spare) -> None:
+        del self._out[spare.instance_id]
+        self._returned[spare.instance_id] = spare
+        self._look_again()
 
     def _is_well(self, instance_id: str) -> bool:
         entry = self._registry.instances.get(instance_id)
@@ -179,7 +187,8 @@ class WarmPool(Discovery):
 
     async def close(self) -> None:
         """End the instances, side by side, and the waiting for them. The supervisors' own deadlines bound it."""
-        self._offer.close()
+        self._over = True
+        self._look_again()
         async with trio.open_nursery() as nursery:
             for name in {*self._fresh, *self._reserve, *self._out, *self._returned, *self._cleaning, *self._ending}:
                 nursery.start_soon(self._stop, name)
@@ -273,5 +282,4 @@ class WarmPool(Discovery):
 
     def _put(self, spare: _Spare) -> None:
         self._reserve[spare.instance_id] = spare
-        self._offer.send_nowait(spare)
         self._look_again()

@@ -528,6 +528,76 @@ def test_one_that_dies_while_it_is_handed_out_is_not_and_another_is(
     reserving(test)
 
 
+@pytest.mark.parametrize("step", range(1, 5))
+@pytest.mark.parametrize("befall", [die, fall_ill])
+def test_who_waited_for_one_that_died_while_it_was_handed_out_is_still_the_first(
+    step: int, befall: Callable[[Registry, str], None]
+) -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        served: list[int] = []
+        killer: BefallsAt | None = None
+
+        async def want(number: int) -> None:
+            nonlocal killer
+            if number == 0:
+                killer = BefallsAt(registry, pool, step + 1, befall)  # its first step is over when it waits
+                trio.lowlevel.add_instrument(killer)
+            async with pool.acquire():
+                served.append(number)
+
+        async with trio.open_nursery() as nursery:
+            registry.unregister("pi-1", "it died")
+            for number in range(4):
+                nursery.start_soon(want, number)
+                await wait_all_tasks_blocked()
+        assert killer is not None
+        trio.lowlevel.remove_instrument(killer)
+        assert served == [0, 1, 2, 3]
+
+    reserving(test, size=1)
+
+
+def test_what_is_ready_when_a_reserve_ends_is_not_handed_out() -> None:
+    async def main() -> None:
+        refused = 0
+        async with open_registry() as registry:
+            host = Host(registry)
+
+            async def stop(name: str) -> None:
+                nonlocal refused
+                assert registry.get(name).state is InstanceState.RUNNING
+                with pytest.raises(trio.ClosedResourceError):
+                    async with pool.acquire():
+                        raise AssertionError
+                refused += 1
+                await host.stop(name)
+
+            pool = WarmPool(registry, host.spawn, stop, size=2)
+            async with registry.discover(pool):
+                await pool.wait_full()
+        assert refused == 2
+
+    run(main)
+
+
+def test_who_waits_until_a_reserve_is_full_that_is_over_is_told() -> None:
+    async def main() -> None:
+        async with open_registry() as registry:
+            host = Host(registry, failing=True)
+            pool = WarmPool(registry, host.spawn, host.stop, size=1)
+            async with trio.open_nursery() as nursery:
+                async with registry.discover(pool):
+
+                    async def wait() -> None:
+                        with pytest.raises(trio.ClosedResourceError):
+                            await pool.wait_full()
+
+                    nursery.start_soon(wait)
+                    await trio.sleep(3)
+
+    run(main)
+
+
 def test_the_place_of_one_that_died_is_filled_though_nothing_else_happens() -> None:
     async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
         await pool.wait_full()
