@@ -44,7 +44,7 @@ class Strategy(ABC):
 
 @attrs.frozen
 class LeastLoaded(Strategy):
-    """The one of which the smallest part is in use; of equals, the one that has been so for the longest."""
+    """The one of which the smallest part is in use; of equals, the one that has matched so for the longest."""
 
     view_key = "least-loaded"
 
