@@ -7,31 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from ...abc import Discovery, Found, Sightings
-from ...errors import AcquireTimeout, ClientError, InstanceNotFound, NoMatchingInstance, ProtocolError
+from ...errors import AcquireTimeout, InstanceNotFound, NoMatchingInstance
 from ..capacity import is_usable
+from .spare import Spare, look_at, renew
 
 if TYPE_CHECKING:
     from ..leases import Lease
     from ..registry import Registry
 
 __all__ = ["WarmPool"]
-
-# What a session may be changed in without being another. Whatever of it is as it was at the start, a new session is
-# like that of a new Pi.
-_SETTINGS = ("model", "thinking_level", "steering_mode", "follow_up_mode", "auto_compaction_enabled")
-
-
-@attrs.frozen
-class _Spare:
-    """A clean instance in the reserve, or on its way there."""
-
-    instance_id: str
-    settings: tuple[object, ...]
-    """What it was like when it was new."""
 
 
 class WarmPool(Discovery):
@@ -70,13 +57,14 @@ class WarmPool(Discovery):
         self._spawn = spawn
         self._stop = stop
         self._name = name
-        self._reserve: dict[str, _Spare] = {}
+        self._reserve: dict[str, Spare] = {}
         self._line = trio.StrictFIFOLock()  # whoever has it is the first of those who want one
         self._over = False
+        self._at_work = False  # whether there is somebody else who cleans
         self._fresh: set[str] = set()  # those of which nobody knows yet what they are like
-        self._out: dict[str, _Spare] = {}
-        self._returned: dict[str, _Spare] = {}
-        self._cleaning: dict[str, _Spare] = {}
+        self._out: dict[str, Spare] = {}
+        self._returned: dict[str, Spare] = {}
+        self._cleaning: dict[str, Spare] = {}
         self._ending: set[str] = set()
         self._starting = 0
         self._failures: list[Exception] = []
@@ -145,7 +133,10 @@ class WarmPool(Discovery):
 
     async def _wait_well(self) -> None:
         while self._over or not self.ready:
-            await self._wait_change()
+            if self._returned and not self._at_work:  # a spawn failed, and it is too early for another
+                await self._clean(self._take_returned(next(iter(self._returned))))
+            else:
+                await self._wait_change()
 
     async def _lease_next(self, body: AsyncExitStack) -> Lease | None:
         """A lease of the first that is well, for the body; ``None``, if that is over in this very moment."""
@@ -158,7 +149,7 @@ class WarmPool(Discovery):
             await body.aclose()
             return None
 
-    def _come_back(self, spare: _Spare) -> None:
+    def _come_back(self, spare: Spare) -> None:
         del self._out[spare.instance_id]
         self._returned[spare.instance_id] = spare
         self._look_again()
@@ -172,6 +163,16 @@ class WarmPool(Discovery):
     async def run(self, sightings: Sightings) -> None:
         """Fill the reserve and keep it full, until cancelled, or until a spawn failed. Raises what the spawn raised."""
         self._failures.clear()
+        self._at_work = True
+        try:
+            await self._work(sightings)
+        finally:
+            self._at_work = False
+            self._look_again()  # whoever waits may have to clean one
+        if self._failures:
+            raise self._failures[0]
+
+    async def _work(self, sightings: Sightings) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             for name in tuple(self._ending):  # what a failed spawn cancelled the last time
@@ -182,8 +183,6 @@ class WarmPool(Discovery):
                 self._refill(nursery, sightings)
                 await changed.wait()
             nursery.cancel_scope.cancel()
-        if self._failures:
-            raise self._failures[0]
 
     async def close(self) -> None:
         """End the instances, side by side, and the waiting for them. The supervisors' own deadlines bound it."""
@@ -209,8 +208,11 @@ class WarmPool(Discovery):
             self._ending.add(name)
             nursery.start_soon(self._end, name)
         for name in tuple(self._returned):
-            self._cleaning[name] = self._returned.pop(name)
-            nursery.start_soon(self._clean, self._cleaning[name])
+            nursery.start_soon(self._clean, self._take_returned(name))
+
+    def _take_returned(self, name: str) -> Spare:
+        spare = self._cleaning[name] = self._returned.pop(name)
+        return spare
 
     def _refill(self, nursery: trio.Nursery, sightings: Sightings) -> None:
         coming = len(self._reserve) + len(self._cleaning) + self._starting
@@ -236,7 +238,7 @@ class WarmPool(Discovery):
     async def _take_in(self, name: str) -> None:
         """Put a new one into the reserve. One that does not say how it is, is ended."""
         try:
-            spare = _Spare(name, await self._settings(name))
+            spare = await look_at(self._registry, name)
         except Exception:
             self._fresh.discard(name)
             await self._end(name)
@@ -244,11 +246,11 @@ class WarmPool(Discovery):
         self._fresh.discard(name)
         self._put(spare)
 
-    async def _clean(self, spare: _Spare) -> None:
+    async def _clean(self, spare: Spare) -> None:
         name = spare.instance_id
         try:
             enough = len(self._reserve) + len(self._cleaning) + self._starting > self._size
-            clean = not enough and self._is_well(name) and await self._renew(spare) and self._is_well(name)
+            clean = not enough and self._is_well(name) and await renew(self._registry, spare) and self._is_well(name)
         except trio.Cancelled:
             self._returned[name] = self._cleaning.pop(name)
             raise
@@ -265,21 +267,6 @@ class WarmPool(Discovery):
         self._ending.discard(name)
         self._look_again()  # there is a place for another
 
-    async def _renew(self, spare: _Spare) -> bool:
-        """Give it a fresh session. Whether it is like new then."""
-        try:
-            async with self._registry.open_client(spare.instance_id) as client:
-                if (await client.new_session()).cancelled:
-                    return False
-            return await self._settings(spare.instance_id) == spare.settings
-        except (ClientError, ProtocolError):
-            return False
-
-    async def _settings(self, instance_id: str) -> tuple[object, ...]:
-        async with self._registry.open_client(instance_id) as client:
-            state = await client.get_state()
-        return tuple(getattr(state, each) for each in _SETTINGS)
-
-    def _put(self, spare: _Spare) -> None:
+    def _put(self, spare: Spare) -> None:
         self._reserve[spare.instance_id] = spare
         self._look_again()

@@ -488,6 +488,33 @@ def test_one_that_is_being_ended_when_a_spawn_fails_is_ended_and_its_place_given
     reserving(test, max_instances=4, stop_seconds=5.0)
 
 
+@pytest.mark.parametrize("begin", [True, False])
+def test_one_that_comes_back_while_spawning_is_given_up_for_a_while_is_cleaned_and_handed_out(begin: bool) -> None:
+    async def test(registry: Registry, host: Host, pool: WarmPool) -> None:
+        host.failing = True
+        async with pool.acquire() as lease:
+            await registry.wait_for(
+                lambda _: registry.snapshot().discoveries["warm-pool"].breaker.state is BreakerState.OPEN
+            )
+            sessions = host.remotes[lease.instance_id].renewed
+            if begin:  # and gives up in the middle of it
+                host.remotes[lease.instance_id].delay = 0.5
+        if begin:
+            with pytest.raises(AcquireTimeout):
+                async with pool.acquire(timeout=0.1):
+                    raise AssertionError
+            host.remotes[lease.instance_id].delay = 0.0
+        async with pool.acquire(timeout=1) as again:
+            assert again.instance_id == lease.instance_id
+            assert host.remotes[lease.instance_id].renewed == sessions + 1
+            assert registry.snapshot().discoveries["warm-pool"].breaker.state is BreakerState.OPEN
+        host.failing = False
+        await trio.sleep(20)
+        assert (pool.ready, len(registry.instances)) == (1, 1)
+
+    reserving(test, size=1, max_instances=2)
+
+
 class BefallsAt(trio.abc.Instrument):
     """Something befalls what is handed out to a task, before one of its steps."""
 
