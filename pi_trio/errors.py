@@ -360,7 +360,13 @@ class RequestTimeout(ClientError):
 
 
 class ConnectionClosed(ClientError):
-    """There is no connection to Pi: not yet, not any more, or closed on this side."""
+    """There is no connection to Pi: not yet, not any more, or closed on this side.
+
+    Attributes:
+        unsent: whether it is certain that the request never reached Pi, so that nothing can have come of it.
+    """
+
+    unsent = False
 
 
 class ConnectFailed(ConnectionClosed):
@@ -398,6 +404,7 @@ class ConnectionLost(ConnectionClosed):
         super().__init__(f"the connection was lost: {reason}; {certainty}")
         self.reason = reason
         self.uncertain = uncertain
+        self.unsent = not uncertain
 
 
 class ProcessExited(ConnectionClosed):

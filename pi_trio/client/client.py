@@ -71,6 +71,11 @@ _RUN_CAPACITY = 4096
 _ABORT_TIMEOUT = 5.0
 
 
+def _unsent(error: ConnectionClosed) -> ConnectionClosed:
+    error.unsent = True
+    return error
+
+
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
         raise CommandFailed(command, str(response.get("error", "no reason was given")))
@@ -208,7 +213,7 @@ class PiClient(Commands):
         self._why_closed = why
         self._gate.open()
         self._connection_state.set(ConnectionState.CLOSED)
-        self._requests.fail_all(why)
+        self._fail_requests(why)
         self.drain()
 
     def drain(self) -> None:
@@ -221,17 +226,21 @@ class PiClient(Commands):
         next one, and subscribers too.
         """
         self._transport = self._ready = None
-        self._dropped.clear()
         if self._why_closed is None:
             self._gate.shut()
             self._connection_state.set(ConnectionState.AWAY)
-        self._requests.fail_all(why)
+        self._fail_requests(why)
         self._desk.close()
         if self._run is not None and not (keep_run and self._run._outlives_connection):
             self._run._fail(why)
         self.drain()
         if self.on_detached is not None:
             self.on_detached(why())
+
+    def _fail_requests(self, why: Callable[[], ConnectionClosed]) -> None:
+        dropped, self._dropped = self._dropped, []
+        self._requests.fail(dropped, lambda: _unsent(why()))
+        self._requests.fail_all(why)
 
     def lose(self, reason: str, unsent: Sequence[bytes], *, keep_run: bool) -> None:
         """As :meth:`detach`, from a Pi that goes on without us; the run, too, if it is to be kept. Requests among the
@@ -248,7 +257,9 @@ class PiClient(Commands):
         self._events.close(None if quietly else why)
 
     def _gone(self) -> ConnectionClosed:
-        return self._why_closed() if self._why_closed else ConnectionClosed(f"{self.name or 'Pi'} is not connected")
+        return _unsent(
+            self._why_closed() if self._why_closed else ConnectionClosed(f"{self.name or 'Pi'} is not connected")
+        )
 
     def _route(self, items: Sequence[Item]) -> bool:
         """Give every item to whom it belongs. Whether there was a response among them that somebody here waits for."""
@@ -586,6 +597,7 @@ class PiClient(Commands):
         images: Sequence[ImageContent] = (),
         if_busy: Literal["wait", "refuse"] = "wait",
         timeout: float | None = None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Run]:
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
@@ -594,7 +606,7 @@ class PiClient(Commands):
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
         ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
-        ended as when it is left early.
+        ended as when it is left early. ``on_turn`` is called when the wait is over, right before Pi is prompted.
 
         Raises:
             CommandFailed: Pi refused the prompt (no model, no key for it, ...).
@@ -608,13 +620,15 @@ class PiClient(Commands):
             raise RunBusy("a run is going on already; wait for it, or leave it")
         run: Run | None = None
         with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
-            async with self._running(message, images) as run:
+            async with self._running(message, images, on_turn) as run:
                 yield run
         if scope.cancelled_caught:
             raise RunTimeout(timeout or 0.0, run.reply if run else None)
 
     @asynccontextmanager
-    async def _running(self, message: str, images: Sequence[ImageContent]) -> AsyncIterator[Run]:
+    async def _running(
+        self, message: str, images: Sequence[ImageContent], on_turn: Callable[[], None]
+    ) -> AsyncIterator[Run]:
         async with self._run_lock:
             run = Run(
                 await self._connected("prompt", self._request_timeout),
@@ -625,6 +639,7 @@ class PiClient(Commands):
             )
             self._run = run
             try:
+                on_turn()
                 await self._start_run(run, message, images)
                 yield run
             except CommandFailed as error:
@@ -661,6 +676,9 @@ class PiClient(Commands):
                 state = await self.get_state()
             except ConnectionLost:
                 return  # what becomes of the run is told with the next one
+            except ConnectionClosed as error:
+                error.unsent = False  # the prompt, which is what the caller asks about, was sent
+                raise
             if self._agent_starts == starts_before and not state.is_streaming:
                 run._set_handled()
 

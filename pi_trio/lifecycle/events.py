@@ -26,6 +26,7 @@ __all__ = [
     "Registered",
     "RegistryEvent",
     "RestartScheduled",
+    "Retired",
     "SessionChanged",
     "StateChanged",
     "Unregistered",
@@ -115,6 +116,14 @@ class CapacityChanged(_Event):
 
 
 @attrs.frozen
+class Retired(_Event):
+    """It gets no lease any more: it is about to be ended. Those that it has stay."""
+
+    reason: str = ""
+    """Why, in a few words."""
+
+
+@attrs.frozen
 class SessionChanged(_Event):
     """Its Pi is in another session."""
 
@@ -187,6 +196,7 @@ InstanceEvent: TypeAlias = (
     | RestartScheduled
     | HealthChanged
     | CapacityChanged
+    | Retired
     | SessionChanged
     | ModelChanged
     | BreakerChanged

@@ -25,7 +25,8 @@ class Capacity:
     free: int = 0
     """Those that can be had now."""
     unavailable: int = 0
-    """Those that cannot though nobody has them: their instance does not run, is unhealthy, or its breaker is open."""
+    """Those that cannot though nobody has them: their instance does not run, is unhealthy or retired, or its breaker is
+    not closed."""
 
     def plus(self, entry: Entry) -> Capacity:
         """With this instance, too."""
@@ -58,6 +59,7 @@ def is_usable(entry: Entry) -> bool:
     """Whether new work can be given to the instance, were there room."""
     return (
         entry.state is InstanceState.RUNNING
+        and not entry.retired
         and entry.health is not Health.UNHEALTHY
         and entry.breaker.state is BreakerState.CLOSED
     )

@@ -17,7 +17,7 @@ from ..lifecycle import CapacityChanged, InstanceState
 from .breakers import Breakers
 from .ledger import Change
 from .reservations import Reservations
-from .selection import Criteria, Index, Strategy
+from .selection import Criteria, Index, Strategy, hindrance
 from .table import Entry
 
 if TYPE_CHECKING:
@@ -201,19 +201,19 @@ class Leases:
         self._registry.enter(CapacityChanged(entry.instance_id, trio.current_time(), entry.in_use + 1))
         return lease
 
-    async def acquire_from(self, instance_id: str) -> Lease:
-        """Take one place on the instance with this id. A cancelled call has none.
+    async def acquire_from(self, instance_id: str, *, well: bool = False) -> Lease:
+        """Take one place on the instance with this id. A cancelled call has none. See :meth:`Registry.lease`.
 
         Raises:
             InstanceNotFound: there is none.
-            NoMatchingInstance: it does not run, or has no room.
+            NoMatchingInstance: it cannot be had.
         """
         await trio.lowlevel.checkpoint()
         entry = self._registry.instances.get(instance_id)
         if entry is None:
             raise InstanceNotFound(instance_id, known=tuple(self._registry.instances))
-        if entry.state is not InstanceState.RUNNING or entry.free < 1:
-            criterion = "free capacity" if entry.state is InstanceState.RUNNING else "state"
+        criterion = hindrance(entry, well=well)
+        if criterion is not None:
             raise NoMatchingInstance(criterion, passed=(("registered", 1), (criterion, 0)))
         return self.take(entry)
 

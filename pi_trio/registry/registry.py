@@ -154,15 +154,17 @@ class Registry(Membership):
     ) -> AbstractAsyncContextManager[Lease]:
         return Holding(self._leases, lambda: self._leases.acquire(criteria, strategy, timeout, newcomers=newcomers))
 
-    def lease(self, instance_id: str) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, instance_id: str, *, well: bool = False) -> AbstractAsyncContextManager[Lease]:
         """A place on this very instance, kept for the body of an ``async with``; see :meth:`acquire`.
+
+        With ``well``, only if it is not unhealthy and its breaker is closed. Without, somebody may look what it has.
 
         Raises:
             InstanceNotFound: there is none with this id.
-            NoMatchingInstance: it does not run, or has no room.
+            NoMatchingInstance: it does not run, is about to be ended, has no room, or is not well.
             LeaseLost: the instance was lost during the body.
         """
-        return Holding(self._leases, lambda: self._leases.acquire_from(instance_id))
+        return Holding(self._leases, lambda: self._leases.acquire_from(instance_id, well=well))
 
     async def run(
         self,

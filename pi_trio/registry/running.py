@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..client import PiClient, Reply
-from ..errors import ClientError, CommandFailed, ConnectionClosed, ConnectionLost, LeaseLost, NoMatchingInstance
+from ..errors import ClientError, CommandFailed, ConnectionClosed, LeaseLost, NoMatchingInstance
 from .leases import Lease
 from .selection import Criteria, Strategy
 
@@ -72,7 +72,7 @@ class _Attempt:
                 opened = True
                 if client.connected:
                     outcome = await self._run(client)
-                    if isinstance(outcome, ConnectionLost):
+                    if isinstance(outcome, ConnectionClosed):
                         lease.blame()
                     return outcome
                 # A run would wait until it is started again. Somebody else may be ready now.
@@ -86,16 +86,18 @@ class _Attempt:
 
     async def _run(self, client: PiClient) -> Reply | Exception:
         accepted = False
-        self.began = True
         try:
-            async with client.run(self.prompt, timeout=self.timeout) as run:
+            async with client.run(self.prompt, timeout=self.timeout, on_turn=self._begin) as run:
                 accepted = True
                 return await run.result()
         except CommandFailed as error:
             if accepted or error.command != "prompt":
                 raise
             return error
-        except ConnectionLost as error:
-            if accepted or error.uncertain:
+        except ConnectionClosed as error:
+            if accepted or not error.unsent:
                 raise
             return error  # the prompt never left this program
+
+    def _begin(self) -> None:
+        self.began = True

@@ -31,6 +31,7 @@ from ..lifecycle import (
     Registered,
     RegistryEvent,
     RestartScheduled,
+    Retired,
     SessionChanged,
     StateChanged,
     Unregistered,
@@ -63,6 +64,8 @@ class Entry:
     in_use: int = 0
     """How many leases of it there are."""
     breaker: Breaker = attrs.field(factory=Breaker)
+    retired: bool = False
+    """Whether it gets no lease any more, because it is about to be ended."""
 
     @property
     def mode(self) -> Mode:
@@ -142,6 +145,7 @@ _STEPS: dict[type[InstanceEvent], Callable[[Entry, Any], Entry | None]] = {
     HealthChanged: lambda entry, event: _but(entry, health=event.health),
     RestartScheduled: lambda entry, event: _but(entry, restart_at=event.at + event.delay),
     CapacityChanged: lambda entry, event: _but(entry, in_use=event.in_use),
+    Retired: lambda entry, _event: _but(entry, retired=True),
     SessionChanged: lambda entry, event: _but(entry, session_id=event.session_id),
     ModelChanged: lambda entry, event: _but(entry, provider=event.provider, model=event.model),
     BreakerChanged: lambda entry, event: _but(entry, breaker=event.breaker),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -125,6 +126,11 @@ class ModelServer:
         self.port = port
         self.requests: list[ModelRequest] = []
         """What was asked so far."""
+        self.most_at_once: Counter[str] = Counter()
+        """By model, how many of its requests were being answered at the same time, at most. One that was asked by a Pi that
+        is gone counts until that is noticed, which is with the next piece of its answer.
+        """
+        self._answering: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<ModelServer {self.base_url} {len(self.requests)} requests>"
@@ -211,13 +217,23 @@ class ModelServer:
             await http.send_error(400, f"not a chat request: {error}")
             return
         self.requests.append(request)
-        turn = await self._turn(request)
-        await trio.sleep(turn.delay)
-        if turn.status != 200:
-            message = turn.text if isinstance(turn.text, str) else "".join(turn.text)
-            await http.send_error(turn.status, message or f"scripted status {turn.status}")
-        else:
-            await _stream_turn(http, request, turn)
+        with self._counted(request.model):
+            turn = await self._turn(request)
+            await trio.sleep(turn.delay)
+            if turn.status != 200:
+                message = turn.text if isinstance(turn.text, str) else "".join(turn.text)
+                await http.send_error(turn.status, message or f"scripted status {turn.status}")
+            else:
+                await _stream_turn(http, request, turn)
+
+    @contextmanager
+    def _counted(self, model: str) -> Iterator[None]:
+        self._answering[model] += 1
+        self.most_at_once[model] = max(self.most_at_once[model], self._answering[model])
+        try:
+            yield
+        finally:
+            self._answering[model] -= 1
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         http = _Connection(stream)

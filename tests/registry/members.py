@@ -52,6 +52,8 @@ class Remote:
     """It refuses each prompt."""
     asked: int = 0
     refused: int = 0
+    renewed: int = 0
+    """How often it was given a new session."""
     prompts: list[str] = attrs.field(factory=list)
     state: dict[str, Any] = attrs.field(factory=lambda: dict(STATE))
 
@@ -93,6 +95,7 @@ class Remote:
             self.asked += 1
             transport.answers(kind, self.state)
         elif kind == "new_session":
+            self.renewed += 1
             transport.answers(kind, {"cancelled": False})
         elif kind == "prompt" and self.refuses:
             self.refused += 1

@@ -24,6 +24,7 @@ from pi_trio.lifecycle import (
     Registered,
     RegistryEvent,
     RestartScheduled,
+    Retired,
     SessionChanged,
     StateChanged,
     Unregistered,
@@ -55,6 +56,7 @@ instance_events: st.SearchStrategy[InstanceEvent] = st.one_of(
     st.builds(Registered, _names, _times, profile=profiles),
     st.builds(Unregistered, _names, _times, reason=_names),
     st.builds(CapacityChanged, _names, _times, in_use=st.integers(0, 3)),
+    st.builds(Retired, _names, _times, reason=_names),
     st.builds(SessionChanged, _names, _times, session_id=_names),
     st.builds(ModelChanged, _names, _times, provider=st.none() | _names, model=st.none() | _names),
     st.builds(BreakerChanged, _names, _times, breaker=_breakers),
@@ -112,5 +114,6 @@ def entries(draw: st.DrawFn, count: int = 8) -> dict[str, Entry]:
             profile=profile,
             in_use=draw(st.integers(0, profile.max_concurrent)),
             breaker=draw(st.sampled_from([Breaker(), Breaker(), Breaker(BreakerState.OPEN, 3, 1, 9.0)])),
+            retired=draw(st.sampled_from([False, False, False, True])),
         )
     return table

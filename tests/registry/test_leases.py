@@ -22,7 +22,15 @@ from pi_trio.errors import (
     LeaseLost,
     NoMatchingInstance,
 )
-from pi_trio.lifecycle import BreakerPolicy, Health, HealthChanged, HealthPolicy, InstanceState
+from pi_trio.lifecycle import (
+    BreakerPolicy,
+    Health,
+    HealthChanged,
+    HealthPolicy,
+    InstanceState,
+    RegistryEvent,
+    Retired,
+)
 from pi_trio.registry import Criteria, Lease, LeastLoaded, Registry, Sticky, Watch, report_capacity
 from tests.concurrency.virtual import is_stuck, run
 from tests.registry.members import Remote, found, moved, open_registry
@@ -280,6 +288,53 @@ def test_a_lease_of_this_very_instance() -> None:
             with pytest.raises(InstanceNotFound):
                 async with registry.lease("c"):
                     raise AssertionError
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "at_all"), [("health", True), ("breaker", True), ("state", False), ("retired", False)]
+)
+def test_a_lease_of_this_very_instance_if_it_is_well(criterion: str, at_all: bool) -> None:
+    async def main() -> None:
+        async with open_registry(found("a", room=2)) as registry:
+            registry.quiesce()
+            async with registry.lease("a", well=True):
+                pass
+            now = trio.current_time()
+            if criterion == "breaker":
+                for _ in range(3):
+                    registry.report_failure("a")
+            else:
+                events: dict[str, RegistryEvent] = {
+                    "health": HealthChanged("a", now, 0, Health.UNHEALTHY, None),
+                    "state": moved("a", InstanceState.STOPPING),
+                    "retired": Retired("a", now),
+                }
+                registry.enter(events[criterion])
+            for well in (True, False):
+                if at_all and not well:
+                    async with registry.lease("a"):
+                        continue
+                with pytest.raises(NoMatchingInstance) as caught:
+                    async with registry.lease("a", well=well):
+                        raise AssertionError
+                assert caught.value.criterion == criterion
+
+    run(main)
+
+
+def test_who_has_a_lease_of_one_that_is_retired_keeps_it() -> None:
+    async def main() -> None:
+        async with open_registry(found("a", room=2)) as registry:
+            async with registry.acquire() as lease:
+                registry.enter(Retired("a", trio.current_time(), "it is to go"))
+                await trio.sleep(1)
+                assert (lease.lost, registry.get("a").in_use) == (None, 1)
+                with pytest.raises(AcquireTimeout):
+                    async with registry.acquire(timeout=1):
+                        raise AssertionError
+            assert registry.get("a").in_use == 0
 
     run(main)
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from pi_trio import PiClient
-from pi_trio.errors import CommandFailed, ConnectionClosed, ConnectionLost, LeaseLost, NoMatchingInstance
+from pi_trio.abc import ExitStatus
+from pi_trio.errors import (
+    CommandFailed,
+    ConnectionClosed,
+    ConnectionLost,
+    LeaseLost,
+    NoMatchingInstance,
+    ProcessExited,
+)
 from pi_trio.lifecycle import HealthPolicy
-from pi_trio.registry import Criteria, RoundRobin, StaticDiscovery, Sticky, Watch
+from pi_trio.registry import Criteria, Registry, RoundRobin, StaticDiscovery, Sticky, Watch
 from tests.client.memory import MemoryTransport
 from tests.concurrency.virtual import run
 from tests.registry.members import Remote, found, open_registry
@@ -200,5 +209,109 @@ def test_an_instance_that_is_over_when_it_is_to_be_reached_is_passed_over() -> N
             registry.enter_found(found("a"))  # a member whose supervisor is done, though that is not in the table yet
             registry.register(found("b"), open_client=Remote().open)
             assert (await registry.run("hello")).text == "re: hello"
+
+    run(main)
+
+
+@asynccontextmanager
+async def serving(client: PiClient, transport: MemoryTransport) -> AsyncIterator[None]:
+    """What a supervisor does for the client of its instance."""
+    client.attach(transport)
+    client.open()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.serve, transport)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def exited() -> ProcessExited:
+    return ProcessExited(instance_id="a", status=ExitStatus(signal="SIGKILL"))
+
+
+@pytest.mark.parametrize("dead_already", [True, False])
+def test_a_prompt_that_a_dying_process_did_not_take_is_sent_to_somebody_else(dead_already: bool) -> None:
+    async def main() -> None:
+        client, transport, good = PiClient("a"), MemoryTransport(), Remote()
+        transport.broken = dead_already  # nobody has noticed yet
+        async with open_registry(watch=RARELY) as registry, serving(client, transport):
+            registry.quiesce()
+            registry.register(found("a"), open_client=lambda: nullcontext(client))
+            registry.register(found("b"), open_client=good.open)
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    if dead_already:
+                        assert (await registry.run("hello")).text == "re: hello"
+                    else:
+                        with pytest.raises(ProcessExited):
+                            await registry.run("hello")
+
+                nursery.start_soon(ask)
+                await wait_all_tasks_blocked()
+                client.detach(exited)
+            assert good.prompts == (["hello"] if dead_already else [])
+            assert registry.get("a").breaker.failures == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+def test_a_process_that_dies_behind_a_prompt_that_it_took_is_told_and_nobody_else_is_asked(for_good: bool) -> None:
+    async def main() -> None:
+        client, transport, good = PiClient("a"), MemoryTransport(), Remote()
+        async with open_registry(watch=RARELY) as registry, serving(client, transport):
+            registry.quiesce()
+            registry.register(found("a"), open_client=lambda: nullcontext(client))
+            registry.register(found("b"), open_client=good.open)
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    with pytest.raises(ProcessExited):
+                        await registry.run("hello")
+
+                nursery.start_soon(ask)
+                await wait_all_tasks_blocked()
+                transport.broken = True
+                transport.answers(
+                    "prompt"
+                )  # as Pi 0.87 does: then it is asked whether a run began, and that it does not take
+                await wait_all_tasks_blocked()
+                if for_good:
+                    client.close(exited, quietly=False)
+                else:
+                    client.detach(exited)
+            assert good.prompts == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["it is told that its lease is lost", "its client is closed"])
+def test_a_prompt_that_waits_for_its_turn_when_the_instance_goes_is_sent_to_somebody_else(how: str) -> None:
+    async def main() -> None:
+        client, transport, good = PiClient("a"), MemoryTransport(), Remote()
+        outcomes: dict[str, str] = {}
+
+        async def ask(registry: Registry, prompt: str) -> None:
+            try:
+                outcomes[prompt] = (await registry.run(prompt)).text
+            except (LeaseLost, ConnectionClosed) as error:
+                outcomes[prompt] = type(error).__name__
+
+        async with open_registry(watch=RARELY) as registry, serving(client, transport):
+            registry.quiesce()
+            registry.register(found("a", room=2), open_client=lambda: nullcontext(client))
+            async with trio.open_nursery() as nursery:
+                for prompt in ("first", "second"):
+                    nursery.start_soon(ask, registry, prompt)
+                    await wait_all_tasks_blocked()
+                registry.register(found("b", room=2), open_client=good.open)
+                if how == "its client is closed":
+                    client.close(exited, quietly=False)
+                else:
+                    registry.unregister("a", "told to go")
+            assert [record["message"] for record in transport.sent if record["type"] == "prompt"] == ["first"]
+            assert outcomes["second"] == "re: second"
+            assert outcomes["first"] in ("LeaseLost", "ProcessExited")
+            assert good.prompts == ["second"]
 
     run(main)

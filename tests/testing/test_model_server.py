@@ -145,3 +145,25 @@ def test_a_users_own_configuration_is_never_overwritten(tmp_path: Path) -> None:
             assert (theirs / "models.json").read_text() == '{"providers": {}}'
 
     run(main)
+
+
+def test_it_says_how_many_of_a_model_were_answered_at_once() -> None:
+    async def main() -> None:
+        both = trio.Event()
+
+        async def together(request: ModelRequest) -> Turn:
+            if request.prompt == "alone":
+                return Turn("yes")
+            if request.number == 1:
+                both.set()
+            await both.wait()
+            return Turn("yes")
+
+        async with open_model_server(together) as server, trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(ask, server, chat("together"))
+            await both.wait()
+            await ask(server, chat("alone").replace(b'"m"', b'"other"'))
+        assert server.most_at_once == {"m": 2, "other": 1}
+
+    run(main)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ...abc import Discovery, Found, Sightings
-from ...lifecycle import TERMINAL, Grow, Keep, ScalingPolicy, Shrink, Staff, decide_scaling
+from ...lifecycle import TERMINAL, Grow, Keep, Retired, ScalingPolicy, Shrink, Staff, decide_scaling
 from ..capacity import is_usable
 from ..table import Entry
 
@@ -67,6 +67,8 @@ class AutoSpawn(Discovery):
         self._failures.clear()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
+            for name in tuple(self._stopping):  # what a failed spawn cancelled the last time
+                nursery.start_soon(self._stop_one, name)
             while not self._failures or self._starting:
                 await self._decide_once(nursery, sightings)
             nursery.cancel_scope.cancel()
@@ -104,7 +106,10 @@ class AutoSpawn(Discovery):
                 self._starting += 1
                 nursery.start_soon(self._start_one, sightings)
         elif isinstance(decision, Shrink):
+            # In the breath of the decision: it has no lease, and until its supervisor says that it stops it would get one.
             self._stopping.add(decision.instance_id)
+            why = f"{self._name} has more than it needs"
+            self._registry.enter(Retired(decision.instance_id, trio.current_time(), why))
             nursery.start_soon(self._stop_one, decision.instance_id)
         else:
             with trio.move_on_at(decision.until if isinstance(decision, Keep) else float("inf")):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from ...abc import Discovery, Found, Sightings
-from ...errors import AcquireTimeout, ClientError, InstanceNotFound, NoMatchingInstance, ProtocolError
-from ...lifecycle import InstanceState
+from ...errors import AcquireTimeout, InstanceNotFound, NoMatchingInstance
+from ..capacity import is_usable
+from .spare import Spare, look_at, renew
 
 if TYPE_CHECKING:
     from ..leases import Lease
@@ -20,24 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["WarmPool"]
 
-# What a session may be changed in without being another. Whatever of it is as it was at the start, a new session is
-# like that of a new Pi.
-_SETTINGS = ("model", "thinking_level", "steering_mode", "follow_up_mode", "auto_compaction_enabled")
-
-
-@attrs.frozen
-class _Spare:
-    """A clean instance in the reserve, or on its way there."""
-
-    instance_id: str
-    settings: tuple[object, ...]
-    """What it was like when it was new."""
-
 
 class WarmPool(Discovery):
     """Keeps ``size`` instances ready, so that nobody waits for a start. Made by ``runtime.warm_pool``.
 
-    Each is handed out with a fresh session. One that comes back gets another and returns to the reserve, unless there is
+    Each is handed out with a fresh session, and while it runs, is not unhealthy and its breaker is closed; one that is not
+    well is ended, and another takes its place. One that comes back gets another and returns to the reserve, unless there is
     enough in it, or its model or another of its settings was changed: then it is ended. The instances cannot be had by
     criteria. A spawn that fails is a failure of this discovery, so its breaker decides when to try again; when it is
     ended, so are its instances.
@@ -69,13 +57,14 @@ class WarmPool(Discovery):
         self._spawn = spawn
         self._stop = stop
         self._name = name
-        self._reserve: dict[str, _Spare] = {}
-        # Whoever waits is served in order by the channel; what is in it counts only while it is in the reserve, too.
-        self._offer, self._offered = trio.open_memory_channel[_Spare](math.inf)
+        self._reserve: dict[str, Spare] = {}
+        self._line = trio.StrictFIFOLock()  # whoever has it is the first of those who want one
+        self._over = False
+        self._at_work = False  # whether there is somebody else who cleans
         self._fresh: set[str] = set()  # those of which nobody knows yet what they are like
-        self._out: dict[str, _Spare] = {}
-        self._returned: dict[str, _Spare] = {}
-        self._cleaning: dict[str, _Spare] = {}
+        self._out: dict[str, Spare] = {}
+        self._returned: dict[str, Spare] = {}
+        self._cleaning: dict[str, Spare] = {}
         self._ending: set[str] = set()
         self._starting = 0
         self._failures: list[Exception] = []
@@ -91,14 +80,19 @@ class WarmPool(Discovery):
 
     @property
     def ready(self) -> int:
-        """How many are in reserve now."""
-        return len(self._reserve)
+        """How many are in reserve now, and well."""
+        return sum(map(self._is_well, self._reserve))
 
     async def wait_full(self) -> None:
-        """Wait until the reserve is as large as it is meant to be."""
+        """Wait until the reserve is as large as it is meant to be. Raises :class:`trio.ClosedResourceError` behind its end."""
         await trio.lowlevel.checkpoint()
-        while len(self._reserve) < self._size:
-            await self._changed.wait()
+        while self.ready < self._size:
+            await self._wait_change()
+
+    async def _wait_change(self) -> None:
+        if self._over:
+            raise trio.ClosedResourceError(f"{self._name} is over")
+        await self._changed.wait()
 
     # --- for whoever takes one -----------------------------------------------------------------------
 
@@ -112,57 +106,73 @@ class WarmPool(Discovery):
             trio.ClosedResourceError: the pool is over.
         """
         deadline = math.inf if timeout is None else trio.current_time() + timeout
-        while True:
-            spare = self._take_nowait()
-            if spare is None:
-                with trio.move_on_at(deadline):
-                    spare = await self._take()
-            if spare is None:
-                raise AcquireTimeout(timeout or 0.0, waiting=self._offered.statistics().tasks_waiting_receive)
-            leased = False
-            self._out[spare.instance_id] = spare
-            try:
-                async with self._registry.lease(spare.instance_id) as lease:
-                    leased = True
-                    yield lease
-                    return
-            except (InstanceNotFound, NoMatchingInstance):
-                if leased:  # the body's own
-                    raise
-                # It died in this very moment. It will be ended like one that came back.
+        async with AsyncExitStack() as body:
+            if not await self._came_by(deadline, self._wait_turn):
+                raise AcquireTimeout(timeout or 0.0, waiting=self._line.statistics().tasks_waiting)
+            try:  # the first in the line stays that until it has one
+                lease = None
+                while lease is None:
+                    if not await self._came_by(deadline, self._wait_well):
+                        raise AcquireTimeout(timeout or 0.0, waiting=self._line.statistics().tasks_waiting)
+                    lease = await self._lease_next(body)
             finally:
-                del self._out[spare.instance_id]
-                self._returned[spare.instance_id] = spare
-                self._look_again()
+                self._line.release()
+            yield lease
 
-    def _take_nowait(self) -> _Spare | None:
-        # What is in the channel was not handed to anybody who waits, so nobody does.
-        while True:
-            try:
-                spare = self._offered.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return None
-            if self._reserve.pop(spare.instance_id, None) is not None:
-                return spare
+    async def _came_by(self, deadline: float, wait: Callable[[], Awaitable[None]]) -> bool:
+        with trio.move_on_at(deadline):
+            await wait()
+            return True
+        return False
 
-    async def _take(self) -> _Spare:
-        while True:
-            try:
-                spare = await self._offered.receive()
-            except trio.EndOfChannel:
-                raise trio.ClosedResourceError(f"{self._name} is over") from None
-            if self._reserve.pop(spare.instance_id, None) is not None:  # else it has been taken out because it died
-                return spare
+    async def _wait_turn(self) -> None:
+        if self._line.locked():
+            await self._line.acquire()
+        else:
+            self._line.acquire_nowait()
 
-    def _runs(self, instance_id: str) -> bool:
+    async def _wait_well(self) -> None:
+        while self._over or not self.ready:
+            if self._returned and not self._at_work:  # a spawn failed, and it is too early for another
+                await self._clean(self._take_returned(next(iter(self._returned))))
+            else:
+                await self._wait_change()
+
+    async def _lease_next(self, body: AsyncExitStack) -> Lease | None:
+        """A lease of the first that is well, for the body; ``None``, if that is over in this very moment."""
+        spare = self._reserve.pop(next(filter(self._is_well, self._reserve)))
+        self._out[spare.instance_id] = spare
+        body.callback(self._come_back, spare)
+        try:
+            return await body.enter_async_context(self._registry.lease(spare.instance_id, well=True))
+        except (InstanceNotFound, NoMatchingInstance):
+            await body.aclose()
+            return None
+
+    def _come_back(self, spare: Spare) -> None:
+        del self._out[spare.instance_id]
+        self._returned[spare.instance_id] = spare
+        self._look_again()
+
+    def _is_well(self, instance_id: str) -> bool:
         entry = self._registry.instances.get(instance_id)
-        return entry is not None and entry.state is InstanceState.RUNNING
+        return entry is not None and is_usable(entry)
 
     # --- the task ------------------------------------------------------------------------------------
 
     async def run(self, sightings: Sightings) -> None:
         """Fill the reserve and keep it full, until cancelled, or until a spawn failed. Raises what the spawn raised."""
         self._failures.clear()
+        self._at_work = True
+        try:
+            await self._work(sightings)
+        finally:
+            self._at_work = False
+            self._look_again()  # whoever waits may have to clean one
+        if self._failures:
+            raise self._failures[0]
+
+    async def _work(self, sightings: Sightings) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             for name in tuple(self._ending):  # what a failed spawn cancelled the last time
@@ -173,12 +183,11 @@ class WarmPool(Discovery):
                 self._refill(nursery, sightings)
                 await changed.wait()
             nursery.cancel_scope.cancel()
-        if self._failures:
-            raise self._failures[0]
 
     async def close(self) -> None:
         """End the instances, side by side, and the waiting for them. The supervisors' own deadlines bound it."""
-        self._offer.close()
+        self._over = True
+        self._look_again()
         async with trio.open_nursery() as nursery:
             for name in {*self._fresh, *self._reserve, *self._out, *self._returned, *self._cleaning, *self._ending}:
                 nursery.start_soon(self._stop, name)
@@ -193,14 +202,17 @@ class WarmPool(Discovery):
         self._changed = trio.Event()
 
     def _tidy(self, nursery: trio.Nursery) -> None:
-        """Take those that died out of the reserve, and clean those that came back."""
-        for name in [name for name in self._reserve if not self._runs(name)]:
+        """Take those that died or are not well out of the reserve, and clean those that came back."""
+        for name in [name for name in self._reserve if not self._is_well(name)]:
             del self._reserve[name]
             self._ending.add(name)
             nursery.start_soon(self._end, name)
         for name in tuple(self._returned):
-            self._cleaning[name] = self._returned.pop(name)
-            nursery.start_soon(self._clean, self._cleaning[name])
+            nursery.start_soon(self._clean, self._take_returned(name))
+
+    def _take_returned(self, name: str) -> Spare:
+        spare = self._cleaning[name] = self._returned.pop(name)
+        return spare
 
     def _refill(self, nursery: trio.Nursery, sightings: Sightings) -> None:
         coming = len(self._reserve) + len(self._cleaning) + self._starting
@@ -226,7 +238,7 @@ class WarmPool(Discovery):
     async def _take_in(self, name: str) -> None:
         """Put a new one into the reserve. One that does not say how it is, is ended."""
         try:
-            spare = _Spare(name, await self._settings(name))
+            spare = await look_at(self._registry, name)
         except Exception:
             self._fresh.discard(name)
             await self._end(name)
@@ -234,11 +246,11 @@ class WarmPool(Discovery):
         self._fresh.discard(name)
         self._put(spare)
 
-    async def _clean(self, spare: _Spare) -> None:
+    async def _clean(self, spare: Spare) -> None:
         name = spare.instance_id
         try:
             enough = len(self._reserve) + len(self._cleaning) + self._starting > self._size
-            clean = not enough and self._runs(name) and await self._renew(spare)
+            clean = not enough and self._is_well(name) and await renew(self._registry, spare) and self._is_well(name)
         except trio.Cancelled:
             self._returned[name] = self._cleaning.pop(name)
             raise
@@ -255,22 +267,6 @@ class WarmPool(Discovery):
         self._ending.discard(name)
         self._look_again()  # there is a place for another
 
-    async def _renew(self, spare: _Spare) -> bool:
-        """Give it a fresh session. Whether it is like new then."""
-        try:
-            async with self._registry.open_client(spare.instance_id) as client:
-                if (await client.new_session()).cancelled:
-                    return False
-            return await self._settings(spare.instance_id) == spare.settings
-        except (ClientError, ProtocolError):
-            return False
-
-    async def _settings(self, instance_id: str) -> tuple[object, ...]:
-        async with self._registry.open_client(instance_id) as client:
-            state = await client.get_state()
-        return tuple(getattr(state, each) for each in _SETTINGS)
-
-    def _put(self, spare: _Spare) -> None:
+    def _put(self, spare: Spare) -> None:
         self._reserve[spare.instance_id] = spare
-        self._offer.send_nowait(spare)
         self._look_again()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .criteria import Criteria, refused_by
+from .criteria import Criteria, hindrance, refused_by
 from .index import Index, Selection
 from .strategies import CapabilityMatch, LeastLoaded, PowerOfTwoChoices, Random, RoundRobin, Sticky, Strategy
 
@@ -17,5 +17,6 @@ __all__ = [
     "Selection",
     "Sticky",
     "Strategy",
+    "hindrance",
     "refused_by",
 ]

@@ -10,7 +10,7 @@ import attrs
 from ...lifecycle import BreakerState, Health, InstanceState
 from ..table import Entry
 
-__all__ = ["CHECKS", "Criteria", "emptied_by", "refused_by", "several"]
+__all__ = ["CHECKS", "Criteria", "emptied_by", "hindrance", "refused_by", "several"]
 
 _WELL: Final = frozenset(Health) - {Health.UNHEALTHY}
 
@@ -73,6 +73,7 @@ class Criteria:
         """Whether the instance may be taken now. ``exclude`` is not looked at."""
         return (
             entry.state is InstanceState.RUNNING
+            and not entry.retired
             and entry.free >= self.min_free
             and entry.health in self.health
             and entry.breaker.state is BreakerState.CLOSED
@@ -89,6 +90,7 @@ CHECKS: Final[tuple[tuple[str, Callable[[Criteria, Entry], bool]], ...]] = (
     ("tags", lambda wanted, entry: wanted.tags <= entry.profile.tags),
     ("exclude", lambda wanted, entry: entry.instance_id not in wanted.exclude),
     ("state", lambda _, entry: entry.state is InstanceState.RUNNING),
+    ("retired", lambda _, entry: not entry.retired),
     ("health", lambda wanted, entry: entry.health in wanted.health),
     ("breaker", lambda _, entry: entry.breaker.state is BreakerState.CLOSED),
     ("free capacity", lambda wanted, entry: entry.free >= wanted.min_free),
@@ -99,6 +101,17 @@ CHECKS: Final[tuple[tuple[str, Callable[[Criteria, Entry], bool]], ...]] = (
 def refused_by(criteria: Criteria, entry: Entry) -> str | None:
     """The first check that the instance does not pass; ``None`` when it matches."""
     return next((name for name, check in CHECKS if not check(criteria, entry)), None)
+
+
+_ANY: Final = Criteria()
+_AT_ALL: Final = frozenset(("state", "retired", "free capacity"))
+_WELL_TOO: Final = _AT_ALL | {"health", "breaker"}
+
+
+def hindrance(entry: Entry, *, well: bool) -> str | None:
+    """Which check keeps this very instance from being leased, whatever it is; its health and breaker count if ``well``."""
+    wanted = _WELL_TOO if well else _AT_ALL
+    return next((name for name, check in CHECKS if name in wanted and not check(_ANY, entry)), None)
 
 
 def emptied_by(criteria: Criteria, entries: Iterable[Entry]) -> tuple[str, tuple[tuple[str, int], ...]]:

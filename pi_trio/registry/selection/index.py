@@ -12,12 +12,13 @@ from ...errors import NoMatchingInstance
 from ..table import Entry
 from .criteria import Criteria, emptied_by
 from .strategies import Strategy
+from .turns import Turns
 from .views import View
 
 __all__ = ["Index", "Selection"]
 
 # Each pool is looked at with every event, so they must be few. What is forgotten is made again when it is asked for,
-# in some ten microseconds an instance; a rotation begins anew then.
+# in some ten microseconds an instance; whose turn it is (`Turns`) is not forgotten.
 _POOLS = 32
 _VIEWS = 16
 
@@ -43,8 +44,9 @@ class Selection:
 class _Pool:
     """The instances that match some criteria now."""
 
-    def __init__(self, criteria: Criteria, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, criteria: Criteria, entries: Mapping[str, Entry], turns: Turns) -> None:
         self.criteria = criteria
+        self._turns = turns
         self.entries = {name: entry for name, entry in entries.items() if criteria.matches(entry)}
         self._views: OrderedDict[Hashable, View] = OrderedDict()
 
@@ -52,7 +54,7 @@ class _Pool:
         key = strategy.view_key
         view = self._views.get(key)
         if view is None:
-            view = self._views[key] = strategy.make_view()
+            view = self._views[key] = strategy.make_view(self._turns)
             for entry in self.entries.values():
                 view.add(entry)
             if len(self._views) > _VIEWS:
@@ -86,19 +88,25 @@ class Index:
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
         self._pools: OrderedDict[Hashable, _Pool] = OrderedDict()
+        self._turns = Turns()
+        for name in entries:
+            self._turns.join(name)
 
     def changed(self, name: str, entry: Entry | None) -> None:
         """The instance's entry is this now; or there is none any more."""
-        for pool in self._pools.values():
-            if entry is None:
+        if entry is None:
+            for pool in self._pools.values():
                 pool.discard(name)
-            else:
+            self._turns.leave(name)
+        else:
+            self._turns.join(name)
+            for pool in self._pools.values():
                 pool.update(entry)
 
     def _pool(self, criteria: Criteria) -> _Pool:
         pool = self._pools.get(criteria.lasting)
         if pool is None:
-            pool = self._pools[criteria.lasting] = _Pool(criteria, self._entries)
+            pool = self._pools[criteria.lasting] = _Pool(criteria, self._entries, self._turns)
             if len(self._pools) > _POOLS:
                 self._pools.popitem(last=False)
         else:

@@ -11,6 +11,7 @@ import attrs
 from ..table import Entry
 from .criteria import several
 from .rendezvous import Rendezvous
+from .turns import Turns
 from .views import Rotation, Scatter, Standing, View
 
 __all__ = ["CapabilityMatch", "LeastLoaded", "PowerOfTwoChoices", "Random", "RoundRobin", "Sticky", "Strategy"]
@@ -25,8 +26,8 @@ class Strategy(ABC):
         """Strategies alike in this share one view of a pool."""
 
     @abstractmethod
-    def make_view(self) -> View:
-        """An empty view of the kind that it reads."""
+    def make_view(self, turns: Turns) -> View:
+        """An empty view of the kind that it reads. ``turns`` is what all rotations share."""
 
     @abstractmethod
     def order(self, view: Any, entries: Mapping[str, Entry]) -> Iterator[str]:
@@ -43,11 +44,11 @@ class Strategy(ABC):
 
 @attrs.frozen
 class LeastLoaded(Strategy):
-    """The one of which the smallest part is in use; of equals, the one that has been so for the longest."""
+    """The one of which the smallest part is in use; of equals, the one that has matched so for the longest."""
 
     view_key = "least-loaded"
 
-    def make_view(self) -> Standing:
+    def make_view(self, _turns: Turns) -> Standing:
         """By load."""
         return Standing(lambda entry: entry.load)
 
@@ -62,13 +63,17 @@ class LeastLoaded(Strategy):
 
 @attrs.frozen
 class RoundRobin(Strategy):
-    """Each in its turn. Between two turns of one, each other that matches all the while has exactly one."""
+    """Each in its turn: of those that match, the one that had none for the longest, whatever the criteria were then.
+
+    So between two turns of one, each other that matches all the while has one, and only one if all ask with the same
+    criteria.
+    """
 
     view_key = "round-robin"
 
-    def make_view(self) -> Rotation:
+    def make_view(self, turns: Turns) -> Rotation:
         """A queue."""
-        return Rotation()
+        return Rotation(turns)
 
     def order(self, view: Rotation, _entries: Mapping[str, Entry]) -> Iterator[str]:
         """As they stand in the queue."""
@@ -94,7 +99,7 @@ class Random(Strategy):
         """Each seed has a row of draws of its own."""
         return ("random", self.seed)
 
-    def make_view(self) -> Scatter:
+    def make_view(self, _turns: Turns) -> Scatter:
         """Something to draw from."""
         return Scatter(self.seed)
 
@@ -118,7 +123,7 @@ class PowerOfTwoChoices(Strategy):
         """Each seed has a row of draws of its own."""
         return ("two choices", self.seed)
 
-    def make_view(self) -> Scatter:
+    def make_view(self, _turns: Turns) -> Scatter:
         """Something to draw from."""
         return Scatter(self.seed)
 
@@ -159,7 +164,7 @@ class CapabilityMatch(Strategy):
         has = frozenset(capabilities)
         return len(self.prefer - has), len(has - self.prefer)
 
-    def make_view(self) -> Standing:
+    def make_view(self, _turns: Turns) -> Standing:
         """By score, then by load."""
         return Standing(lambda entry: (*self.score(entry.profile.capabilities), entry.load))
 
@@ -182,7 +187,7 @@ class Sticky(Strategy):
 
     view_key = "sticky"
 
-    def make_view(self) -> Rendezvous:
+    def make_view(self, _turns: Turns) -> Rendezvous:
         """Slots."""
         return Rendezvous()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..table import Entry
+from .turns import Turns
 
 __all__ = ["Rotation", "Scatter", "Standing", "View"]
 
@@ -34,28 +35,43 @@ class View(ABC):
 
 
 class Rotation(View):
-    """Whose turn is next. Who joins goes to the end, and so does who was taken.
+    """Whose turn is next: of who had none for the longest.
 
-    So between two turns of one instance, each other that is there all the while has exactly one.
+    Turns are taken in other rotations, too. Who took one there is still where it was here, which is too far in front, and
+    is moved when it comes up.
     """
 
-    def __init__(self) -> None:
-        self._queue: OrderedDict[str, None] = OrderedDict()  # a dict would look for its first key ever longer
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._queue: list[tuple[int, str]] = []  # sorted
+        self._place: dict[str, int] = {}
 
     def add(self, entry: Entry) -> None:
-        """Stand behind the others."""
-        self._queue[entry.instance_id] = None
+        """Stand where its last turn says."""
+        self._stand(entry.instance_id)
+
+    def _stand(self, instance_id: str) -> None:
+        self._place[instance_id] = turn = self._turns[instance_id]
+        insort(self._queue, (turn, instance_id))
 
     def remove(self, instance_id: str) -> None:
         """Leave the queue."""
-        del self._queue[instance_id]
+        del self._queue[bisect_left(self._queue, (self._place.pop(instance_id), instance_id))]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._queue)
+        at = 0
+        while at < len(self._queue):
+            turn, name = self._queue[at]
+            if turn == self._turns[name]:
+                yield name
+                at += 1
+            else:
+                del self._queue[at]
+                self._stand(name)
 
     def taken(self, instance_id: str) -> None:
         """It has had its turn."""
-        self._queue.move_to_end(instance_id)
+        self._turns.take(instance_id)
 
 
 class Scatter(View):

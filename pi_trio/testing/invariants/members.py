@@ -22,6 +22,7 @@ from ...lifecycle import (
     Registered,
     RegistryEvent,
     RestartScheduled,
+    Retired,
     SessionChanged,
     StateChanged,
     Unregistered,
@@ -50,12 +51,14 @@ class Member:
     reason: str = ""
     in_use: int = 0
     breaker: Breaker = attrs.field(factory=Breaker)
+    retired: bool = False
 
     @property
     def usable(self) -> bool:
         """Whether new work can be given to it, were there room."""
         return (
             self.state is InstanceState.RUNNING
+            and not self.retired
             and self.health is not Health.UNHEALTHY
             and self.breaker.state is BreakerState.CLOSED
         )
@@ -77,6 +80,7 @@ class Member:
         return (
             self.fits(criteria)
             and self.state is InstanceState.RUNNING
+            and not self.retired
             and self.health in criteria.health
             and self.breaker.state is BreakerState.CLOSED
             and self.profile.max_concurrent - self.in_use >= criteria.min_free
@@ -133,6 +137,7 @@ _CHANGES: dict[type, Callable[[Any], dict[str, Any]]] = {
     HealthChanged: lambda event: {"health": event.health},
     RestartScheduled: lambda event: {"restart_at": event.at + event.delay},
     CapacityChanged: lambda event: {"in_use": event.in_use},
+    Retired: lambda _: {"retired": True},
     BreakerChanged: lambda event: {"breaker": event.breaker},
     SessionChanged: lambda event: {"session_id": event.session_id},
     ModelChanged: lambda event: {"provider": event.provider, "model": event.model},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import attrs
@@ -80,6 +81,7 @@ def fitting(table: dict[str, Entry], wanted: Criteria) -> list[str]:
         and each.profile.tags >= wanted.tags
         and name not in wanted.exclude
         and str(each.state) == "running"
+        and not each.retired
         and str(each.breaker.state) == "closed"
         and each.health in wanted.health
         and each.in_use + wanted.min_free <= each.profile.max_concurrent
@@ -205,6 +207,81 @@ def test_between_two_turns_of_one_every_other_that_was_there_has_one(plan: list[
                     if other != chosen and came[other] <= earlier[-1]:
                         assert between[other] == 1, f"{other} between two turns of {chosen} in {turns}"
             turns.append(chosen)
+
+
+# More than there are pools: when all are asked in turn, each has been forgotten when it is asked again.
+many_criteria = [
+    Criteria(region=region, tags=tags, capabilities=capabilities, health=health)
+    for region in (None, "eu")
+    for tags in ((), ("x",), ("y",))
+    for capabilities in ((), ("x",))
+    for health in (Criteria().health, frozenset(Health), {Health.HEALTHY, Health.UNKNOWN})
+]
+turns_asked_for = st.lists(
+    st.one_of(
+        st.sampled_from(many_criteria).map(lambda each: [each]),
+        st.permutations(many_criteria),
+        st.integers(17, 20),  # so many other views are asked for
+        entries(),  # this is what there is from now on
+    ),
+    max_size=10,
+)
+
+
+@given(entries(), turns_asked_for)
+def test_the_turn_is_of_who_had_none_for_the_longest_whatever_has_been_forgotten(
+    table: dict[str, Entry], plan: list[list[Criteria] | int | dict[str, Entry]]
+) -> None:
+    assert len(many_criteria) > 32
+    index = Index(table)
+    last = {name: number for number, name in enumerate(table)}
+    turns = itertools.count(len(table))
+    for step in plan:
+        if isinstance(step, list):
+            for wanted in step:
+                in_order = sorted(fitting(table, wanted), key=lambda name: last[name])
+                if in_order:
+                    selection = index.select(wanted, RoundRobin(), alternatives=99)
+                    assert [selection.instance_id, *selection.alternatives] == in_order
+                    last[selection.instance_id] = next(turns)
+        elif isinstance(step, int):
+            for seed in range(step):
+                index.first(Criteria(), Random(seed))
+        else:
+            for name in sorted({*table, *step}):
+                put(index, table, name, step.get(name))
+                if name not in step:
+                    del last[name]
+                elif name not in last:
+                    last[name] = next(turns)
+
+
+def test_criteria_that_are_used_once_take_turns_with_each_other() -> None:
+    index, _ = index_of(*(entry(f"pi-{number}", room=100) for number in range(5)))
+    taken = Counter[str]()
+    for number in range(800):  # each is another, and any instance will do for it
+        health = {Health.UNKNOWN, *(each for bit, each in enumerate(Health) if number >> bit & 1)}
+        wanted = Criteria(health=health, min_free=1 + number // 8)
+        taken[index.select(wanted, RoundRobin(), alternatives=0).instance_id] += 1
+    assert set(taken.values()) == {160}
+
+
+def test_what_a_rotation_remembers_is_no_more_than_the_members() -> None:
+    index, table = index_of(*(entry(f"pi-{number}") for number in range(3)))
+    for number in range(1000):
+        put(index, table, f"other-{number}", entry(f"other-{number}"))
+        index.first(Criteria(), RoundRobin())
+        put(index, table, f"other-{number}", None)
+    assert sorted(index._turns) == ["pi-0", "pi-1", "pi-2"]
+
+
+def test_who_was_busy_has_its_turn_as_if_it_had_not_been() -> None:
+    index, table = index_of(*(entry(name, room=1) for name in "abc"))
+    assert index.select(Criteria(), RoundRobin(), alternatives=0).instance_id == "a"
+    put(index, table, "b", entry("b", room=1, in_use=1))
+    assert index.select(Criteria(), RoundRobin(), alternatives=9).alternatives == ("a",)
+    put(index, table, "b", entry("b", room=1))
+    assert index.select(Criteria(), RoundRobin(), alternatives=9).instance_id == "b"
 
 
 def test_random_follows_its_seed_and_favours_nobody() -> None:

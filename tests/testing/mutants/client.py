@@ -15,7 +15,7 @@ MUTANTS = (
         "pending-request-left",
         "requests in flight do not fail when their Pi is gone",
         (
-            "(ConnectionState.AWAY)\n        self._requests.fail_all(why)\n",
+            "(ConnectionState.AWAY)\n        self._fail_requests(why)\n",
             "(ConnectionState.AWAY)\n",
         ),
     ),

@@ -233,8 +233,8 @@ MUTANTS = (
         "not-running-selected",
         "an instance that is not running is selected",
         (
-            "            entry.state is InstanceState.RUNNING\n            and entry.free >= self.min_free",
-            "            entry.free >= self.min_free",
+            "            entry.state is InstanceState.RUNNING\n            and not entry.retired",
+            "            not entry.retired",
         ),
     ),
     _of(
