@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..protocol import Record
-from .history import assistant
+from .history import assistant, said_in
 
 __all__ = ["GatewayRun"]
 
@@ -26,8 +26,15 @@ class GatewayRun:
     def __init__(self, run_id: str, prompt: str) -> None:
         self.run_id = run_id
         self.prompt = prompt
+        self.accepted = False
+        """Whether the gateway has taken the prompt."""
         self.ended = False
         """Whether the gateway has said that it is over."""
+        self.steers: dict[str, str] = {}
+        """What it was told meanwhile, by the ids under which that was sent."""
+        self.interrupted = False
+        """Whether something was asked for that ends it."""
+        self._told: set[str] = set()  # which of these it has taken in
         self._ending: Record = {}
         self._text = ""
         self._thinking = ""
@@ -36,8 +43,10 @@ class GatewayRun:
 
     def take(self, event: str, payload: Record) -> list[Record]:
         """Take what the gateway tells of this run; return what a Pi would."""
-        if event == "chat":
-            return self._take_chat(payload)
+        return self._take_chat(payload) if event == "chat" else self.take_agent(payload)
+
+    def take_agent(self, payload: Record) -> list[Record]:
+        """Take what an agent tells, be it in a run that goes on with this one."""
         data = payload.get("data")
         if not isinstance(data, dict):
             return []
@@ -91,8 +100,49 @@ class GatewayRun:
             record["isError"] = data.get("isError") is True
         return [record]
 
-    def settle(self, messages: Sequence[Record]) -> list[Record]:
-        """The end of the run. ``messages`` are those of it in the history."""
+    @property
+    def untold(self) -> dict[str, str]:
+        """What is still on its way into the run."""
+        return {id_: text for id_, text in self.steers.items() if id_ not in self._told}
+
+    def has_told(self, steer: str, payload: Record) -> bool:
+        """Take what the gateway tells of something that the run is told; return whether that is now done."""
+        if steer not in self.untold or payload.get("state") not in _ENDINGS:
+            return False
+        if payload.get("state") == "aborted":  # taken back, by whomever
+            del self.steers[steer]
+        self._told.add(steer)
+        return True
+
+    def fail(self, why: str) -> None:
+        """It could not be begun."""
+        self.ended, self._ending = True, {"state": "error", "errorMessage": why}
+
+    @property
+    def aborted(self) -> bool:
+        """Whether it was ended before it had come to its end. A 2026.5 gateway does not always say so."""
+        return self._how == "aborted"
+
+    @property
+    def _how(self) -> str:
+        return "aborted" if self.interrupted else str(self._ending.get("state"))
+
+    def lacks(self, messages: Sequence[Record]) -> bool:
+        """Whether something that it was told to do is still to come, by its ``messages`` in the history so far.
+
+        A gateway that cannot tell a run something any more, because it is not quite there yet or nearly over, makes
+        another run of it, whose id it does not tell. What failed or was ended is not followed by any.
+        """
+        if self._how in ("aborted", "error") or not self.steers:
+            return False
+        said = {_words(said_in(message)) for message in messages if message.get("role") == "user"}
+        if not {_words(text) for text in self.steers.values()} <= said:
+            return True
+        last = messages[-1] if messages else {}
+        return last.get("role") != "assistant" or last.get("stopReason") == "toolUse"
+
+    def finish(self, messages: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """The end of the run: what a Pi would tell, and the messages. ``messages`` are those of it in the history."""
         said = [self._with_reason(message) for message in messages]
         if (answer := self._unwritten(said)) is not None:
             said.append(answer)
@@ -103,8 +153,7 @@ class GatewayRun:
             else:
                 records.append({"type": "message_start", "message": message})
             records.append({"type": "message_end", "message": message})
-        records.append({"type": "agent_end", "messages": said, "willRetry": False})
-        return [*records, {"type": "agent_settled", "aborted": self._ending.get("state") == "aborted"}]
+        return records, said
 
     def _with_reason(self, message: Record) -> Record:
         """What went wrong is told when it does, and may not be written down."""
@@ -115,21 +164,25 @@ class GatewayRun:
     def _unwritten(self, said: Sequence[Record]) -> Record | None:
         """The answer that the gateway told of but has not written down, or ``None``."""
         answers = [message for message in said if message.get("role") == "assistant"]
-        how = self._ending.get("state")
-        stop_reason = {"aborted": "aborted", "error": "error"}.get(str(how), "stop")
+        stop_reason = {"aborted": "aborted", "error": "error"}.get(self._how, "stop")
         message = self._ending.get("message")
         row = message if isinstance(message, dict) else {}
         if not row and not self._text and stop_reason == "stop":
             return None  # the prompt became part of a run that goes on
         if answers and (stop_reason == "stop" or answers[-1].get("stopReason") in (stop_reason, "aborted")):
             return None
-        error = self._ending.get("errorMessage") if how == "error" else None
+        error = self._ending.get("errorMessage") if stop_reason == "error" else None
         text = row or {"content": self._text}
         return assistant(text, stop_reason=stop_reason, error=None if error is None else str(error))
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _words(text: str) -> str:
+    """The text as it is compared: a 2026.5 gateway makes one line of several."""
+    return " ".join(text.split())
 
 
 def _step(kind: str, delta: str) -> Record:
