@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from ..protocol import Record, Wire
@@ -10,6 +12,8 @@ __all__ = [
     "AgentRuntime",
     "Catalog",
     "CatalogHost",
+    "CatalogItem",
+    "CatalogPart",
     "CatalogRow",
     "CatalogsPage",
     "CommandsPage",
@@ -199,8 +203,11 @@ class CatalogHost(Wire):
     host_id: str = ""
     kind: str | None = None
     connected: bool | None = None
+    pending: bool | None = None
+    """Whether it is still being asked."""
     sessions: tuple[CatalogRow, ...] = ()
     next_cursor: str | None = None
+    error: Any = None
 
 
 @attrs.frozen
@@ -209,6 +216,12 @@ class Catalog(Wire):
 
     id: str
     hosts: tuple[CatalogHost, ...] = ()
+    error: Any = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether everybody who was asked has answered."""
+        return self.error is None and not any(host.error is not None or host.pending for host in self.hosts)
 
 
 @attrs.frozen
@@ -216,6 +229,28 @@ class CatalogsPage(Wire):
     """``sessions.catalog.list``."""
 
     catalogs: tuple[Catalog, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing of what it would show."""
+        return all(catalog.whole for catalog in self.catalogs)
+
+
+@attrs.frozen
+class CatalogItem(Wire):
+    """Something that was said in a session of a catalog."""
+
+    type: str
+    """``userMessage``, ``agentMessage``, ``reasoning``, ``toolCall``, ``toolResult``, ``other``."""
+    text: str | None = None
+
+
+@attrs.frozen
+class CatalogPart(Wire):
+    """``sessions.catalog.read``: what was said there, the last word first, and where the earlier ones go on."""
+
+    items: tuple[CatalogItem, ...] = ()
+    next_cursor: str | None = None
 
 
 @attrs.frozen

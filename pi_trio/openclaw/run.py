@@ -40,10 +40,14 @@ class GatewayRun:
         self._thinking = ""
         self._started = 0  # messages whose beginning was told
         self._in_detail = False  # whether the agent's own events come
+        self._was_run = False  # whether the agent said anything at all
 
     def take(self, event: str, payload: Record) -> list[Record]:
         """Take what the gateway tells of this run; return what a Pi would."""
-        return self._take_chat(payload) if event == "chat" else self.take_agent(payload)
+        if event == "chat":
+            return self._take_chat(payload)
+        self._was_run = True
+        return self.take_agent(payload)
 
     def take_agent(self, payload: Record) -> list[Record]:
         """Take what an agent tells, be it in a run that goes on with this one."""
@@ -127,19 +131,23 @@ class GatewayRun:
     def _how(self) -> str:
         return "aborted" if self.interrupted else str(self._ending.get("state"))
 
+    @property
+    def _was_absorbed(self) -> bool:
+        """Whether another run has its prompt. A gateway that was killed goes on by itself with what it was at, say."""
+        return not self._was_run and not self._ending.get("message") and self._how == "final"
+
     def lacks(self, messages: Sequence[Record]) -> bool:
         """Whether something that it was told to do is still to come, by its ``messages`` in the history so far.
 
         A gateway that cannot tell a run something any more, because it is not quite there yet or nearly over, makes
         another run of it, whose id it does not tell. What failed or was ended is not followed by any.
         """
-        if self._how in ("aborted", "error") or not self.steers:
+        if self._how in ("aborted", "error") or not (self.steers or self._was_absorbed):
             return False
         said = {_words(said_in(message)) for message in messages if message.get("role") == "user"}
-        if not {_words(text) for text in self.steers.values()} <= said:
+        if not messages or not {_words(text) for text in self.steers.values()} <= said:
             return True
-        last = messages[-1] if messages else {}
-        return last.get("role") != "assistant" or last.get("stopReason") == "toolUse"
+        return not _is_answer(messages[-1])
 
     def finish(self, messages: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """The end of the run: what a Pi would tell, and the messages. ``messages`` are those of it in the history."""
@@ -164,16 +172,23 @@ class GatewayRun:
     def _unwritten(self, said: Sequence[Record]) -> Record | None:
         """The answer that the gateway told of but has not written down, or ``None``."""
         answers = [message for message in said if message.get("role") == "assistant"]
+        if self._was_absorbed:
+            why = "the prompt became part of another run, and was not answered there"
+            return None if answers else assistant({}, stop_reason="error", error=why)
         stop_reason = {"aborted": "aborted", "error": "error"}.get(self._how, "stop")
         message = self._ending.get("message")
         row = message if isinstance(message, dict) else {}
         if not row and not self._text and stop_reason == "stop":
-            return None  # the prompt became part of a run that goes on
+            return None  # it was silent
         if answers and (stop_reason == "stop" or answers[-1].get("stopReason") in (stop_reason, "aborted")):
             return None
         error = self._ending.get("errorMessage") if stop_reason == "error" else None
         text = row or {"content": self._text}
         return assistant(text, stop_reason=stop_reason, error=None if error is None else str(error))
+
+
+def _is_answer(message: Record) -> bool:
+    return message.get("role") == "assistant" and message.get("stopReason") != "toolUse"
 
 
 def _text(value: Any) -> str:

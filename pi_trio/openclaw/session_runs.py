@@ -229,7 +229,8 @@ class SessionRuns(Translation):
         waiting, self._waiting = self._waiting, []
         told = Step(records=tuple(records))
         if self._follow_ups:
-            told += self._queue() + self._begin(self._follow_ups.popleft(), self._followed)
+            following = self._follow_ups.popleft()
+            told += self._queue() + self._begin(following, self._followed)
         else:
             told += self._settle(run)
         return sum((then() for then in waiting), told)

@@ -17,7 +17,7 @@ from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
 from .scenario import COUNT, SLOWLY
 from .standin import Standin, open_standin
-from .test_conformance import laboratory
+from .test_conformance import standin_laboratory
 
 PI = {
     "threadId": "thread-1",
@@ -77,7 +77,7 @@ def test_a_thread_that_is_gone_does_not_answer() -> None:
 @pytest.mark.parametrize(("options", "found"), [({"catalog": False}, 0), ({"kinds": {"pi"}}, 1), ({"kinds": set()}, 0)])
 def test_the_catalog_can_be_left_out(options: dict[str, object], found: int) -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             standin.catalog = [PI]
             assert len(await lab.found(**options)) == found
 
@@ -86,7 +86,7 @@ def test_the_catalog_can_be_left_out(options: dict[str, object], found: int) -> 
 
 def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
     async def main(version: str, sent: set[str]) -> None:
-        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+        async with open_standin(version, TOKEN) as standin, standin_laboratory(standin) as lab:
             await lab.found(filters={"archived": False, "sortBy": "updated", "search": "x"})
             (asked,) = [each["params"] for each in standin.asked if each["method"] == "sessions.list"]
             assert set(asked) == sent | {"limit", "search"}
@@ -98,7 +98,7 @@ def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_those_that_are_at_work(version: str) -> None:
     async def main() -> None:
-        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+        async with open_standin(version, TOKEN) as standin, standin_laboratory(standin) as lab:
             await lab.create()
             async with lab.client() as client, client.run(SLOWLY) as run:
                 await anext(run.text())
@@ -110,7 +110,7 @@ def test_only_those_that_are_at_work(version: str) -> None:
 
 def test_changes_in_a_burst_are_looked_at_once() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             async with lab.registry(period=3600.0) as registry:
                 await completed(registry)
                 async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryCompleted)) as feed:
@@ -126,7 +126,7 @@ def test_changes_in_a_burst_are_looked_at_once() -> None:
 
 def test_it_looks_again_though_nothing_is_said() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             async with lab.registry(period=0.05) as registry:
                 await completed(registry)
                 for peer in standin.peers:
@@ -139,7 +139,7 @@ def test_it_looks_again_though_nothing_is_said() -> None:
 
 def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             async with lab.registry(period=0.02) as registry:
                 await registry.wait_for(lambda table: f"there/{key}" in table)
@@ -154,7 +154,7 @@ def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
 
 def test_many_clients_share_one_connection() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys = [await lab.create() for _ in range(30)]
             async with lab.registry() as registry:
                 await registry.wait_for(lambda table: len(table) == 30)
@@ -178,7 +178,7 @@ def test_many_clients_share_one_connection() -> None:
 def test_two_gateways_in_one_registry() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as one, open_standin(VERSIONS[1], TOKEN) as other:
-            async with laboratory(VERSIONS[0], one.url) as here, laboratory(VERSIONS[1], other.url) as there:
+            async with standin_laboratory(one) as here, standin_laboratory(other) as there:
                 keys = {await here.create(), await there.create()}
                 assert len(keys) == 1
                 discoveries = [
@@ -197,7 +197,7 @@ def test_two_gateways_in_one_registry() -> None:
 
 def test_a_client_of_a_discovery_that_does_not_run() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             discovery = lab.discovery()
             registry = Registry()
@@ -219,7 +219,7 @@ def test_a_message_that_is_too_long_ends_the_connection() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as standin:
             options = GatewayOptions(token=TOKEN, max_message_bytes=20_000)
-            async with laboratory(VERSIONS[0], standin.url) as lab:
+            async with standin_laboratory(standin) as lab:
                 for _ in range(30):
                     await lab.create()
                 async with open_gateway(standin.url, options) as gateway:
@@ -235,7 +235,7 @@ def test_errors_of_a_gateway_are_raised_where_they_were_asked_for() -> None:
             await lab.admin.request("sessions.catalog.list", {"catalogId": "pi"})
 
     async def in_the_laboratory() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             await main(lab)
 
     run(in_the_laboratory)
@@ -263,7 +263,7 @@ def test_a_token_is_not_shown() -> None:
 
 def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_model() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             row = standin.sessions[key].row
             async with lab.registry(period=0.02) as registry:
@@ -283,7 +283,7 @@ def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_mod
 
 def test_pages_that_do_not_add_up_are_turned_again() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys = [await lab.create() for _ in range(5)]
 
             def lose_one() -> None:  # of the first page: those behind it move up, and one of them is passed over
@@ -306,7 +306,7 @@ def test_what_cannot_be_translated_ends_one_link_and_not_the_others(monkeypatch:
     plain = SessionTranslation.response
 
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys.extend([await lab.create(), await lab.create()])
             async with lab.registry() as registry:
                 await registry.wait_for(lambda table: len(table) == 2)

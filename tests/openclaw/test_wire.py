@@ -298,7 +298,7 @@ def test_the_runs_of_others_are_not_ours() -> None:
 
 def test_what_is_not_supported() -> None:
     told = Conversation("agent:main:x")
-    for kind in ("steer", "follow_up", "compact", "bash", "set_model", "new_session", "what Pi has tomorrow"):
+    for kind in ("fork", "get_tree", "bash", "set_steering_mode", "export_html", "what Pi has tomorrow"):
         with pytest.raises(Unsupported, match=f"'{kind}' is not supported by the gateway's session 'agent:main:x'"):
             told.command(kind)
     told.command("extension_ui_response")
@@ -335,7 +335,9 @@ def test_text_that_is_told_only_as_chat() -> None:
     assert [each["type"] for each in told] == ["message_start", "message_update", "message_update"]
     run.take("chat", {"state": "final", "message": {"role": "assistant", "content": text("one two")}})
     assert run.ended
-    (end,) = [each for each in run.settle([]) if each["type"] == "message_end"]
+    records, said = run.finish([])
+    (end,) = [each for each in records if each["type"] == "message_end"]
+    assert said == [end["message"]]
     assert end["message"]["content"] == text("one two")
 
 
@@ -359,4 +361,5 @@ def test_no_event_is_an_error(events: list[tuple[str, Record]]) -> None:
     for event, payload in events:
         for record in run.take(event, payload):
             assert type(decode_event(record)).__name__ != "UnknownEvent", record
-    assert run.settle([])[-1]["type"] == "agent_settled"
+    records, said = run.finish([])
+    assert [each["message"] for each in records if each["type"] == "message_end"] == said
