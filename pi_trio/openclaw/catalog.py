@@ -29,7 +29,7 @@ async def catalogued(gateway: Gateway) -> tuple[CatalogRow, ...] | None:
     rows: dict[tuple[str, str], CatalogRow] = {}
     while True:
         page = await _page(gateway, cursors)
-        if page is None or not page.whole:
+        if page is None or page.missing is not None:
             return None
         known = len(rows)
         rows |= {(host, row.thread_id): row for host, row in rows_of(page)}

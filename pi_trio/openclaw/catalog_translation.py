@@ -73,6 +73,8 @@ class CatalogTranslation(Translation):
             for host, row in rows_of(page):
                 if row.thread_id == self._thread_id:
                     return found(host, row)
+            if (why := page.missing) is not None:
+                return failed(f"the gateway cannot list the catalog {PI_CATALOG!r} now: {why}")
             if (later := following(page)) and later != cursors:
                 return self._find(found, failed, later)
             return failed(f"there is no session {self._thread_id!r} in the catalog {PI_CATALOG!r}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from ..protocol import Record, Wire
@@ -197,6 +195,13 @@ class CatalogRow(Wire):
 
 
 @attrs.frozen
+class CatalogError(Wire):
+    """Why a plugin, or a host, has nothing to list."""
+
+    message: str = ""
+
+
+@attrs.frozen
 class CatalogHost(Wire):
     """A machine with such sessions: the gateway's own, or a node of it."""
 
@@ -207,7 +212,7 @@ class CatalogHost(Wire):
     """Whether it is still being asked."""
     sessions: tuple[CatalogRow, ...] = ()
     next_cursor: str | None = None
-    error: Any = None
+    error: CatalogError | None = None
 
 
 @attrs.frozen
@@ -216,12 +221,7 @@ class Catalog(Wire):
 
     id: str
     hosts: tuple[CatalogHost, ...] = ()
-    error: Any = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether everybody who was asked has answered."""
-        return self.error is None and not any(host.error is not None or host.pending for host in self.hosts)
+    error: CatalogError | None = None
 
 
 @attrs.frozen
@@ -231,9 +231,15 @@ class CatalogsPage(Wire):
     catalogs: tuple[Catalog, ...] = ()
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is missing of what it would show."""
-        return all(catalog.whole for catalog in self.catalogs)
+    def missing(self) -> str | None:
+        """Why there may be more than it shows; ``None`` when somebody has been asked for all of it, and has answered."""
+        for catalog in self.catalogs:
+            for error in (catalog.error, *(host.error for host in catalog.hosts)):
+                if error is not None:
+                    return error.message
+            if any(host.pending for host in catalog.hosts):
+                return "a host has not answered yet"
+        return None
 
 
 @attrs.frozen

@@ -22,13 +22,13 @@ from pi_trio.errors import (
     Unsupported,
 )
 from pi_trio.lifecycle import DiscoveryFailed, Health, HealthPolicy
-from pi_trio.openclaw import READ, WRITE, Gateway, GatewayOptions, open_gateway, open_session
+from pi_trio.openclaw import READ, WRITE, Gateway, GatewayOptions, SessionRow, open_gateway, open_session
 from pi_trio.protocol import AssistantMessage, MessageEnd, MessageStart, MessageUpdate, UserMessage
 from pi_trio.registry import Criteria, Numbered, OpenClawDiscovery, Registry, Watch
 
 from .scenario import COUNT, FAIL, SLOWLY
 
-__all__ = ["CHECKS", "Check", "Lab"]
+__all__ = ["CHECKS", "Check", "Lab", "looked"]
 
 ADMIN = "operator.admin"
 
@@ -115,6 +115,12 @@ async def completed(registry: Registry) -> None:
     await registry.wait_for(lambda _: any(each.completed for each in registry.snapshot().discoveries.values()))
 
 
+def looked(registry: Registry) -> int:
+    """How often the discovery has told what there is."""
+    report = registry.snapshot().discoveries.get("there")
+    return 0 if report is None else report.completed
+
+
 @attrs.frozen
 class Check:
     """One promise."""
@@ -146,6 +152,10 @@ async def it_says_what_it_is(lab: Lab) -> None:
 async def all_pages_are_found(lab: Lab) -> None:
     keys = [await lab.create(label=f"paged {n}") for n in range(5)]
     try:
+        page = await lab.admin.request("sessions.list", {"limit": 2, "search": "paged"})
+        assert (len(page["sessions"]), page["hasMore"], page["totalCount"]) == (2, True, 5), (
+            "there are pages to be turned"
+        )
         found = await lab.found(filters={"limit": 2, "search": "paged"})
         assert set(found) == {f"there/{key}" for key in keys}
         one = found[f"there/{keys[0]}"]
@@ -172,6 +182,34 @@ async def the_gateway_filters_and_so_do_we(lab: Lab) -> None:
     finally:
         await lab.delete(one)
         await lab.delete(two)
+
+
+@check
+async def only_those_that_are_at_work(lab: Lab) -> None:
+    """A filter of the later gateways, which is done here for the others."""
+    async with (
+        lab.session() as idle,
+        lab.session() as busy,
+        open_session(lab.url, busy, options=lab.options()) as client,
+    ):
+
+        def ours(row: SessionRow) -> bool:
+            return row.key in (idle, busy)
+
+        assert set(await lab.found(accept=ours)) == {f"there/{idle}", f"there/{busy}"}
+        async with client.run(SLOWLY) as run:
+            await anext(run.text())
+            assert set(await lab.found(filters={"activeOnly": True}, accept=ours)) == {f"there/{busy}"}
+        assert await lab.found(filters={"activeOnly": True}, accept=ours) == {}
+
+
+@check
+async def it_looks_again_though_nothing_is_said(lab: Lab) -> None:
+    async with lab.registry(period=0.1, filters={"search": "nothing like that"}) as registry:
+        await registry.wait_for(lambda _: looked(registry) >= 3)
+    async with lab.registry(period=3600.0, catalog=False, scopes=(READ,)) as registry:
+        await completed(registry)
+        assert registry.snapshot().discoveries["there"].error is None, "the right to read is enough"
 
 
 @check
@@ -363,14 +401,24 @@ async def another_protocol_is_refused(lab: Lab) -> None:
 @check
 async def a_discovery_that_is_not_let_in_says_why(lab: Lab) -> None:
     wrong = OpenClawDiscovery(lab.url, token="another", name="wrong")
+    assert "the token is not the gateway's" in await why_it_fails(wrong)
+    wrong = OpenClawDiscovery(lab.url, name="wrong")
+    assert "the gateway asks for a token" in await why_it_fails(wrong)
+    wrong = lab.discovery(options=GatewayOptions(protocol=3))
+    assert "the gateway speaks another protocol (4, not 3)" in await why_it_fails(wrong)
+    wrong = lab.discovery(scopes=())
+    assert "missing scope: operator.read" in await why_it_fails(wrong)
+
+
+async def why_it_fails(discovery: OpenClawDiscovery) -> str:
     async with open_registry() as registry:
         async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryFailed)) as feed:
             await anext(feed)
-            async with registry.discover(wrong):
+            async with registry.discover(discovery):
                 item = await anext(feed)
     assert isinstance(item, Numbered)
     assert isinstance(item.event, DiscoveryFailed)
-    assert "the token is not the gateway's" in item.event.error
+    return item.event.error
 
 
 @check

@@ -14,7 +14,7 @@ from pi_trio.lifecycle import Health
 from pi_trio.protocol import AssistantMessage, UserMessage
 from pi_trio.registry import Criteria
 
-from .conformance import Lab, check, completed
+from .conformance import Lab, check, completed, looked
 from .scenario import COUNT
 
 THREADS = ("thread-a", "thread-b", "thread-c")
@@ -71,7 +71,7 @@ async def a_pis_session_is_gone_on_with(lab: Lab) -> None:
             assert await client.get_last_assistant_text() == "what was said"
         assert not await _continued(lab), "to look at it leaves it where it is"
         others = {f"there/pi/{thread}" for thread in THREADS[:-1]}
-        looked = registry.snapshot().discoveries["there"].completed
+        times = looked(registry)
         async with registry.acquire(Criteria(tags={ONLY}, exclude=others)) as lease, lease.open_client() as client:
             assert lease.instance_id == name
             assert (await client.send(COUNT)).text == "one two three"
@@ -79,7 +79,7 @@ async def a_pis_session_is_gone_on_with(lab: Lab) -> None:
             assert any("what was said" in text for text in said[:-2]), "the gateway has taken in what was said before"
             assert said[-2:] == [COUNT, "one two three"]
             # The list changes with that, but neither is the thread gone nor is its session somebody else.
-            await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].completed > looked)
+            await registry.wait_for(lambda _: looked(registry) > times)
             assert lease.lost is None
             (key,) = await _continued(lab)
         assert (await registry.check_health(name)).health is Health.HEALTHY

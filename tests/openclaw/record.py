@@ -231,8 +231,9 @@ async def _catalog(tap: Tap, sessions: Path) -> Record:
     recorded["history"] = (await tap.payload("chat.history", continued))["messages"]
     key = continued["sessionKey"]
     await tap.payload("sessions.delete", {"key": key})
-    unknown = await tap.ask("sessions.catalog.list", {"catalogId": "no"})
-    made: Record = _with_words({**recorded, "continued": continued, "unknown": unknown["error"]}, {key: "{continued}"})
+    unknown = (await tap.ask("sessions.catalog.list", {"catalogId": "no"}))["error"]
+    recorded["unknown"] = _with_words(unknown, {"catalog: no": "catalog: pi"})
+    made: Record = _with_words({**recorded, "continued": continued}, {key: "{continued}"})
     return made
 
 

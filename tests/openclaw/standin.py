@@ -218,6 +218,21 @@ class Standin:
             if peer.subscribed or not subscribed:
                 peer.send(frame)
 
+    def kill(self) -> None:
+        """Be gone, without a word to anybody."""
+        self.nursery.cancel_scope.cancel()
+
+    async def go_on(self, session: Session, running: Running) -> None:
+        """With what was under way: under another id, and to whom it is told, that is part of it."""
+        while not running.following:
+            await trio.sleep(_PACE)
+        session.messages.append({"role": "user", "content": "[System] It was interrupted by a gateway restart."})
+        session.messages.append({"role": "assistant", "content": "I go on", "stopReason": "stop"})
+        running.over.set()
+        session.running = None
+        for prompt, its_id in running.following:
+            await self._play_another(session, prompt, its_id)
+
     def set_thread(self, thread_id: str, usable: bool | None) -> None:
         """Put a session of a Pi into the catalog, or take it out (``None``)."""
         (host,) = self.recorded["catalog"]["page"]["catalogs"][0]["hosts"]
@@ -253,10 +268,8 @@ class Standin:
             missing: Record = json.loads(json.dumps(errors["scope"]).replace(_READ, scope))
             return missing
         if method == "sessions.catalog.list" and self.catalog is None:
-            unknown_one = json.loads(
-                json.dumps(self.recorded["catalog"]["unknown"]).replace("catalog: no", "catalog: pi")
-            )
-            return dict(unknown_one) if self._is_later else dict(errors["catalog"])
+            found: Record = errors["catalog"] if "catalog" in errors else self.recorded["catalog"]["unknown"]
+            return found
         if method == "chat.send" and "queueMode" in params and not self._is_later:
             unqueued: Record = self.recorded["kept"]["queueMode"]
             return unqueued
@@ -517,14 +530,24 @@ def _begins_tool(event: Record) -> bool:
 
 
 @asynccontextmanager
-async def open_standin(version: str, token: str, *, port: int = 0) -> AsyncIterator[Standin]:
-    """The stand-in for a gateway of that version, for the body. Behind it all connections are cut."""
+async def open_standin(
+    version: str, token: str, *, port: int = 0, sessions: dict[str, Session] | None = None
+) -> AsyncIterator[Standin]:
+    """The stand-in for a gateway of that version, for the body. Behind it all connections are cut.
+
+    With the ``sessions`` of one that was killed, it goes on with what that was at.
+    """
     async with trio.open_nursery() as nursery:
         standin = Standin(recording(version), token, nursery)
+        standin.sessions = standin.sessions if sessions is None else sessions
         serve = functools.partial(
             trio_websocket.serve_websocket, standin.accept, "127.0.0.1", port, None, handler_nursery=nursery
         )
         server = await nursery.start(serve)
         standin.port = server.port
+        for session in standin.sessions.values():
+            if session.running is not None:
+                session.running = Running()
+                nursery.start_soon(standin.go_on, session, session.running)
         yield standin
         nursery.cancel_scope.cancel()

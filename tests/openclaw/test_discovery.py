@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from pi_trio.abc import Mode
-from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
+from pi_trio.errors import CommandFailed, ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
 from pi_trio.openclaw import GatewayOptions, SessionTranslation, open_gateway
 from pi_trio.openclaw.translation import Step
@@ -15,7 +15,7 @@ from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
-from .scenario import COUNT, SLOWLY
+from .scenario import COUNT
 from .standin import Standin, open_standin
 from .test_conformance import standin_laboratory
 
@@ -36,27 +36,87 @@ def with_catalog(standin: Standin) -> OpenClawDiscovery:
     standin.catalog = [
         PI,
         {**PI, "threadId": "thread-2", "archived": True},
-        {**PI, "threadId": "thread-3", "sessionKey": "agent:main:it-goes-on-here"},
+        {**PI, "threadId": "thread-3", "canContinue": True},
     ]
     return OpenClawDiscovery(standin.url, token=TOKEN, name="there")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_pi_catalog_is_seen_but_not_used(version: str) -> None:
+def test_of_a_catalog_what_is_archived_is_left_out() -> None:
     async def main() -> None:
-        async with open_standin(version, TOKEN) as standin, open_registry() as registry:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
             async with registry.discover(with_catalog(standin)):
                 await completed(registry)
-                (entry,) = registry.all()
-                assert entry.instance_id == "there/pi/thread-1"
-                assert entry.profile.tags == {"openclaw", "kind:pi"}
-                assert not entry.profile.selectable
-                report = await registry.check_health(entry.instance_id)
-                assert report.error is None
-                async with registry.open_client(entry.instance_id) as client:
-                    assert (await client.get_state()).session_id == "thread-1"
-                    with pytest.raises(Unsupported, match="'prompt' is not supported by the session 'thread-1' of"):
-                        await client.send("hello")
+                selectable = {each.instance_id: each.profile.selectable for each in registry.all()}
+                assert selectable == {"there/pi/thread-1": False, "there/pi/thread-3": True}
+
+    run(main)
+
+
+def test_a_session_that_goes_on_with_a_thread_is_that_thread() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
+            key, other = await lab.create(), await lab.create()
+            standin.catalog = [{**PI, "sessionKey": key}]
+            assert set(await lab.found()) == {"there/pi/thread-1", f"there/{other}"}
+            assert set(await lab.found(catalog=False)) == {f"there/{key}", f"there/{other}"}
+            async with lab.registry() as registry:
+                await completed(registry)
+                entry = registry.get("there/pi/thread-1")
+                assert (entry.provider, entry.model) == ("local", "scripted-1"), "those of the session"
+                async with registry.open_client("there/pi/thread-1") as client:
+                    assert (await client.get_state()).session_id == standin.sessions[key].session_id
+                    assert (await client.send(COUNT)).text == "one two three"
+            assert [each["method"] for each in standin.asked if "continue" in each["method"]] == []
+
+    run(main)
+
+
+def test_a_catalog_that_cannot_be_listed_now_hides_nobody() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            discovery = with_catalog(standin)
+            async with registry.discover(discovery):
+                await completed(registry)
+                standin.catalog_fails = True
+                async with open_gateway(standin.url, GatewayOptions(token=TOKEN)) as gateway:
+                    await gateway.request("sessions.create", {"key": "agent:main:new"})
+                await registry.wait_for(lambda table: "there/agent:main:new" in table)
+                assert {"there/pi/thread-1", "there/pi/thread-3"} < set(registry.instances)
+                report = await registry.check_health("there/pi/thread-1")
+                assert report.error is not None
+                assert "it is busy" in report.error
+
+    run(main)
+
+
+def test_a_thread_that_the_gateway_will_not_go_on_with_says_why() -> None:
+    """A gateway may change its mind after it has been listed."""
+
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                async with registry.open_client("there/pi/thread-3") as client:
+                    standin.catalog = []
+                    with pytest.raises(CommandFailed, match="there is no session 'thread-3' in the catalog 'pi'"):
+                        await client.send(COUNT)
+
+    run(main)
+
+
+def test_what_the_gateway_cannot_do_is_unsupported_on_a_thread_too() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                async with registry.open_client("there/pi/thread-3") as client:
+                    with pytest.raises(Unsupported, match="'bash' is not supported by the session 'thread-3' of"):
+                        await client.bash("true")
+                    # Only the session that goes on with it knows that this is not.
+                    with pytest.raises(CommandFailed, match="'compact with custom_instructions' is not supported"):
+                        await client.compact("only what matters")
+                    with pytest.raises(Unsupported, match="'compact with custom_instructions' is not supported"):
+                        await client.compact("only what matters")
 
     run(main)
 
@@ -93,19 +153,6 @@ def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
 
     run(lambda: main("2026.9.6", {"archived", "sortBy"}))
     run(lambda: main("2026.5.22", set()))
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_only_those_that_are_at_work(version: str) -> None:
-    async def main() -> None:
-        async with open_standin(version, TOKEN) as standin, standin_laboratory(standin) as lab:
-            await lab.create()
-            async with lab.client() as client, client.run(SLOWLY) as run:
-                await anext(run.text())
-                (found,) = await lab.found(filters={"activeOnly": True})
-                assert found == "there/agent:main:check-2"
-
-    run(main)
 
 
 def test_changes_in_a_burst_are_looked_at_once() -> None:

@@ -26,7 +26,7 @@ from pi_trio.openclaw.translation import Step
 from pi_trio.protocol import Record, ShapeError, decode_event, decode_line, encode_record, structure
 
 from .gateways import VERSIONS
-from .scenario import COUNT, FAIL, PROMPTS, SLOWLY
+from .scenario import FAIL, PROMPTS, SLOWLY
 from .standin import recording
 
 # A few letters: all of Unicode would take seconds to be drawn from, and nothing here looks at letters.
@@ -230,10 +230,11 @@ def test_recorded_runs_become_pis(version: str, prompt: str) -> None:
     assert told.kinds()[:2] == ["response", "agent_start"]
     assert told.kinds()[-2:] == ["agent_end", "agent_settled"]
     last = told.told[-3]["message"]
-    assert last["stopReason"] == {COUNT: "stop", SLOWLY: "aborted", FAIL: "error"}[prompt]
+    assert last["stopReason"] == {SLOWLY: "aborted", FAIL: "error"}.get(prompt, "stop")
     streamed = "".join(each["assistantMessageEvent"]["delta"] for each in told.told if each["type"] == "message_update")
     if prompt != FAIL:
-        assert streamed == last["content"][0]["text"]
+        # Words before a tool are not streamed by a later gateway.
+        assert streamed.removeprefix("I use it.") == last["content"][0]["text"]
     for record in told.told[1:]:
         assert type(decode_event(record)).__name__ != "UnknownEvent", record
 
