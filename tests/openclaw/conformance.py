@@ -28,7 +28,7 @@ from pi_trio.registry import Criteria, Numbered, OpenClawDiscovery, Registry, Wa
 
 from .scenario import COUNT, FAIL, SLOWLY
 
-__all__ = ["CHECKS", "Check", "Lab", "looked"]
+__all__ = ["CHECKS", "REAL_CHECKS", "Check", "Lab", "looked"]
 
 ADMIN = "operator.admin"
 
@@ -130,10 +130,17 @@ class Check:
 
 
 CHECKS: list[Check] = []
+REAL_CHECKS: list[Check] = []
 
 
 def check(function: Callable[[Lab], Awaitable[None]]) -> Callable[[Lab], Awaitable[None]]:
     CHECKS.append(Check(function.__name__, function))
+    return function
+
+
+def check_real(function: Callable[[Lab], Awaitable[None]]) -> Callable[[Lab], Awaitable[None]]:
+    """One that is too slow to be made of the stand-in as well."""
+    REAL_CHECKS.append(Check(function.__name__, function))
     return function
 
 

@@ -315,8 +315,9 @@ class Standin:
         session = self.sessions.get(params["key"])
         if session is None:
             return self.recorded["missing"]
-        described = self._row(session)
-        return {"session": {key: described.get(key, session.described[key]) for key in session.described}}
+        now = {key: value for key, value in self._row(session).items() if key in ("hasActiveRun", "activeRunIds")}
+        told = {key: now.get(key, value) for key, value in session.described.items()}
+        return {"session": {**told, **session.settings}}
 
     async def _sessions_catalog_list(self, _: Peer, params: Record) -> Any:
         page = _filled(self.recorded["catalog"]["page"]) if self._is_later else None

@@ -14,8 +14,8 @@ from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
 from pi_trio.testing import open_model_server
 from tests.support import run
 
-from . import conformance_catalog, conformance_runs, conformance_settings  # noqa: F401  # their checks are among CHECKS
-from .conformance import ADMIN, CHECKS, Check, Lab
+from . import conformance_catalog, conformance_cli, conformance_runs, conformance_settings  # noqa: F401  # all in CHECKS
+from .conformance import ADMIN, CHECKS, REAL_CHECKS, Check, Lab
 from .gateways import SESSIONS, TOKEN, VERSIONS, installed, open_real_gateway, set_thread
 from .scenario import answer
 from .standin import Standin, open_standin
@@ -55,6 +55,8 @@ def test_real(version: str, tmp_path: Path) -> None:
     install = installed(version)
     failures: list[BaseException] = []
     passed: list[str] = []
+    # The longest first, so that nothing waits for them alone in the end.
+    everything = [*REAL_CHECKS, *CHECKS]
 
     async def main() -> None:
         async with (
@@ -62,7 +64,7 @@ def test_real(version: str, tmp_path: Path) -> None:
             open_real_gateway(install, tmp_path, model.base_url) as gateway,
             laboratory(version, gateway.url, partial(set_thread, tmp_path / SESSIONS)) as lab,
         ):
-            checks = iter(CHECKS)
+            checks = iter(everything)
 
             async def work() -> None:
                 for check in checks:
@@ -81,4 +83,4 @@ def test_real(version: str, tmp_path: Path) -> None:
     run(main, patience=_PATIENCE)
     if failures:
         raise BaseExceptionGroup(f"{len(failures)} checks failed", failures)
-    assert sorted(passed) == sorted(check.name for check in CHECKS)
+    assert sorted(passed) == sorted(check.name for check in everything)
