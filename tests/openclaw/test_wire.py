@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -284,6 +286,174 @@ def test_a_wait_that_was_in_vain_is_made_again() -> None:
     assert told.methods() == ["chat.send", "agent.wait", "agent.wait"]
     told.answer("agent.wait", {"runId": "{run}", "status": "ok"})
     assert told.methods()[-1] == "sessions.list"
+
+
+# --- what a run is told, and what follows it ---------------------------------------------------------
+
+
+def counting() -> Iterator[str]:
+    return (f"run-{number}" for number in itertools.count(1))
+
+
+def going_on(prompt: str = "hello") -> Conversation:
+    """A run that the gateway has taken, under the id ``run-1``."""
+    ids = counting()
+    told = Conversation()
+    told.translation = SessionTranslation("{key}", "s1-", make_id=lambda: next(ids))
+    told.command("prompt", message=prompt)
+    told.answer("chat.send", {"runId": "run-1", "status": "started"})
+    return told
+
+
+def chat(run_id: str, state: str, **more: Any) -> Record:
+    return {"event": "chat", "payload": {"runId": run_id, "sessionKey": "{key}", "state": state, **more}}
+
+
+def user(said: str) -> Record:
+    return {"role": "user", "content": said}
+
+
+def reply(said: str) -> Record:
+    return {"role": "assistant", "content": text(said), "stopReason": "stop"}
+
+
+def replied(said: str) -> Record:
+    return {"message": {"role": "assistant", "content": text(said)}}
+
+
+def test_a_gateway_without_queue_modes_is_told_as_it_likes_to_be() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    assert told.asked[-1]["params"] == {
+        "sessionKey": "{key}",
+        "message": "left",
+        "idempotencyKey": "run-2",
+        "queueMode": "steer",
+    }
+    told.refuse("chat.send", "invalid chat.send params: at root: unexpected property 'queueMode'")
+    assert "queueMode" not in told.asked[-1]["params"]
+    assert told.asked[-1]["params"]["idempotencyKey"] == "run-2"
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    assert [each["command"] for each in told.told if each["type"] == "response"] == ["prompt", "steer"]
+    told.command("steer", message="right")
+    assert "queueMode" not in told.asked[-1]["params"], "it is asked once"
+
+
+def test_what_it_was_told_is_waited_for() -> None:
+    told = going_on()
+    told.command("steer", message="go\nleft")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-2", "final"))
+    told.event(chat("run-1", "final", **replied("hi")))
+    idle = {"sessions": [{"key": "{key}", "hasActiveRun": False}]}
+    for messages in ([user("hello"), reply("hi")], [user("hello"), reply("hi"), user("go left")]):
+        told.answer("sessions.list", idle)
+        told.answer("chat.history", {"messages": messages})
+        assert told.methods()[-1] == "sessions.list", "its answer is still to come"
+    told.event({"event": "agent", "payload": {"runId": "x", "stream": "assistant", "data": {"text": "left it is"}}})
+    assert told.told[-1]["assistantMessageEvent"]["delta"] == "left it is"
+    told.answer("sessions.list", idle)
+    told.answer("chat.history", {"messages": [user("hello"), reply("hi"), user("go left"), reply("left it is")]})
+    assert told.kinds()[-2:] == ["agent_end", "agent_settled"]
+    assert [message["role"] for message in told.told[-2]["messages"]] == ["user", "assistant"] * 2
+
+
+def test_but_not_for_ever() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-1", "final", **replied("hi")))
+    looks = 0
+    while told.kinds()[-1] != "agent_settled":
+        looks += 1
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": [user("hello"), reply("hi")]})
+    assert 100 < looks < 1000
+
+
+def test_nor_behind_a_failure() -> None:
+    for state in ("error", "aborted"):
+        told = going_on()
+        told.command("steer", message="left")
+        told.answer("chat.send", {"runId": "run-2", "status": "started"})
+        told.event(chat("run-1", state, errorMessage="no"))
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": [user("hello")]})
+        assert told.kinds()[-1] == "agent_settled"
+
+
+def test_a_prompt_that_another_run_took_in_is_answered_there() -> None:
+    """What a gateway does with the first prompt after it was killed: its first answer is none."""
+    told = going_on()
+    told.event(chat("run-1", "final"))
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("[System] go on"), reply("I go on")]})
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("[System] go on"), reply("I go on"), user("hello"), reply("hi")]})
+    assert told.kinds()[-1] == "agent_settled"
+    assert [message["content"] for message in told.told[-2]["messages"]] == ["hello", text("hi")]
+
+
+def test_or_the_run_has_failed() -> None:
+    told = going_on()
+    told.event(chat("run-1", "final"))
+    while told.kinds()[-1] != "agent_settled":
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": []})
+    (answer,) = told.told[-2]["messages"]
+    assert answer["stopReason"] == "error"
+    assert answer["errorMessage"] == "the prompt became part of another run, and was not answered there"
+
+
+def test_a_run_may_be_silent() -> None:
+    told = going_on()
+    told.event({"event": "agent", "payload": {"runId": "run-1", "stream": "lifecycle", "data": {"phase": "start"}}})
+    told.event(chat("run-1", "final"))
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("hello")]})
+    assert told.kinds()[-1] == "agent_settled"
+    assert [message["role"] for message in told.told[-2]["messages"]] == ["user"]
+
+
+def test_what_follows_and_cannot_be_begun_is_an_error_of_the_run() -> None:
+    told = going_on()
+    told.command("follow_up", message="and then")
+    told.event(chat("run-1", "final", **replied("hi")))
+    told.conclude([user("hello"), reply("hi")])
+    assert "agent_settled" not in told.kinds()
+    assert told.asked[-1]["params"]["message"] == "and then"
+    told.refuse("chat.send", "not now")
+    assert told.kinds()[-1] == "agent_settled"
+    last = told.told[-2]["messages"][-1]
+    assert (last["stopReason"], last["errorMessage"]) == ("error", "not now (INVALID_REQUEST)")
+    told.command("prompt", message="hello")
+    assert told.methods()[-1] == "chat.send"
+
+
+def test_what_is_said_before_the_run_is_there_is_said_when_it_is() -> None:
+    told = Conversation()
+    ids = counting()
+    told.translation = SessionTranslation("{key}", "s1-", make_id=lambda: next(ids))
+    told.command("steer", message="left")
+    told.command("prompt", message="hello")
+    assert [each["params"]["message"] for each in told.asked] == ["hello"]
+    told.answer("chat.send", {"runId": "run-1", "status": "started"})
+    sent = [each["params"].get("message") for each in told.asked if each["method"] == "chat.send"]
+    assert sent == ["hello", "left"]
+
+
+def test_the_levels_that_there_are() -> None:
+    for level, levels, patched in (
+        ("high", ["off", "low"], "low"),
+        ("minimal", ["off", "low"], "off"),
+        ("max", ["off", "minimal", "high"], "high"),
+        ("adaptive", ["off", "adaptive"], "adaptive"),
+        ("unheard-of", ["off"], "unheard-of"),
+    ):
+        told = Conversation()
+        told.command("set_thinking_level", level=level)
+        told.answer("sessions.describe", {"session": {"key": "k", "thinkingLevels": [{"id": each} for each in levels]}})
+        assert told.asked[-1]["params"] == {"key": "{key}", "thinkingLevel": patched}
 
 
 def test_the_runs_of_others_are_not_ours() -> None:
