@@ -76,7 +76,8 @@ def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = Non
 def of_run(messages: Sequence[Record], run_id: str, prompt: str) -> list[Record]:
     """What was said in a run, from its prompt on; empty when that is not there.
 
-    A 2026.9 gateway marks its prompts with their runs. Of another, the last with these words is the one.
+    A 2026.9 gateway marks its prompts with their runs. Of another, the last with these words is the one: which may be an
+    earlier one, while a prompt waits that was given before.
     """
     prompts = [at for at, message in enumerate(messages) if message.get("role") == "user"]
     marked = [at for at in prompts if messages[at].get("idempotencyKey") == f"{run_id}:user"]

@@ -38,7 +38,7 @@ class GatewayRun:
         self._ending: Record = {}
         self._text = ""
         self._thinking = ""
-        self._started = 0  # messages whose beginning was told
+        self._shown: list[str] = []  # the text so far of each message whose beginning was told
         self._in_detail = False  # whether the agent's own events come
         self._was_run = False  # whether the agent said anything at all
 
@@ -75,20 +75,21 @@ class GatewayRun:
 
     def _show_text(self, text: str) -> list[Record]:
         records: list[Record] = []
-        if not self._started or not text.startswith(self._text):  # another message
-            self._text = self._thinking = ""
+        if not self._shown or not text.startswith(self._text):  # another message
             records.append(self._start())
-        delta, self._text = text[len(self._text) :], text
+        delta = text[len(self._text) :]
+        self._text = self._shown[-1] = text
         return [*records, _step("text_delta", delta)] if delta else records
 
     def _show_thinking(self, text: str) -> list[Record]:
-        records = [] if self._started else [self._start()]
+        records = [] if self._shown else [self._start()]
         delta = text.removeprefix(self._thinking)
         self._thinking = text
         return [*records, _step("thinking_delta", delta)] if delta else records
 
     def _start(self) -> Record:
-        self._started += 1
+        self._text = self._thinking = ""
+        self._shown.append("")
         return {"type": "message_start", "message": assistant({}, stop_reason="pending")}
 
     def _show_tool(self, data: Record) -> list[Record]:
@@ -156,12 +157,20 @@ class GatewayRun:
             said.append(answer)
         records: list[Record] = []
         for message in said:
-            if message.get("role") == "assistant" and self._started:
-                self._started -= 1  # it was told when its first word came
-            else:
-                records.append({"type": "message_start", "message": message})
-            records.append({"type": "message_end", "message": message})
+            records += [*self._show_rest(message), {"type": "message_end", "message": message}]
         return records, said
+
+    def _show_rest(self, message: Record) -> list[Record]:
+        """What was not shown yet of a message: all of one that is not streamed, such as the words before a tool."""
+        begin: Record = {"type": "message_start", "message": message}
+        if message.get("role") != "assistant":
+            return [begin]
+        whole = said_in(message)
+        shown = self._shown[0] if self._shown else None
+        if shown is None or not (whole.startswith(shown) or shown.startswith(whole)):
+            return [begin, _step("text_delta", whole)] if whole else [begin]
+        self._shown.pop(0)
+        return [_step("text_delta", whole[len(shown) :])] if len(whole) > len(shown) else []
 
     def _with_reason(self, message: Record) -> Record:
         """What went wrong is told when it does, and may not be written down."""

@@ -32,6 +32,9 @@ __all__ = ["CHECKS", "REAL_CHECKS", "Check", "Lab", "looked"]
 
 ADMIN = "operator.admin"
 
+PATIENCE = 120.0
+"""Seconds after which an answer does not come: a gateway has one thread, and the machine may be busy."""
+
 
 @attrs.define(eq=False)
 class Lab:
@@ -43,6 +46,8 @@ class Lab:
     admin: Gateway
     set_thread: Callable[[str, bool | None], None]
     """Put a session of a Pi into the gateway's catalog: one that can be gone on with, or not; ``None`` takes it out."""
+    catalog: trio.Lock = attrs.field(factory=trio.Lock)
+    """For whoever changes the catalog: a gateway has one, and checks run side by side."""
     made: int = 0
 
     @property
@@ -77,10 +82,11 @@ class Lab:
             yield client
 
     def options(self, **changes: Any) -> GatewayOptions:
-        return attrs.evolve(GatewayOptions(token=self.token), **changes)
+        return attrs.evolve(GatewayOptions(token=self.token, request_timeout=PATIENCE), **changes)
 
     def discovery(self, **options: Any) -> OpenClawDiscovery:
-        return OpenClawDiscovery(self.url, token=self.token, name="there", **options)
+        patient = {"options": GatewayOptions(request_timeout=PATIENCE), **options}
+        return OpenClawDiscovery(self.url, token=self.token, name="there", **patient)
 
     @asynccontextmanager
     async def registry(self, **options: Any) -> AsyncIterator[Registry]:

@@ -32,9 +32,7 @@ async def threads(lab: Lab, *, usable: bool = True) -> AsyncIterator[None]:
         yield
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(30):
-            page = await lab.admin.request("sessions.catalog.list", {"catalogId": "pi"})
-            rows = [row for host in page["catalogs"][0]["hosts"] for row in host["sessions"]]
-            for key in {row["sessionKey"] for row in rows if "sessionKey" in row}:
+            for key in await _continued(lab):
                 await lab.delete(key)
             for thread in THREADS:
                 lab.set_thread(thread, None)
@@ -49,20 +47,21 @@ async def the_catalog_is_listed_where_there_is_one(lab: Lab) -> None:
     if not lab.is_later:
         assert await lab.found(kinds={"pi"}) == {}, "it has none, and that is no failure"
         return
-    async with threads(lab):
-        found = await lab.found(kinds={"pi"})
-        assert set(found) == {f"there/pi/{thread}" for thread in THREADS}
-        assert {each.profile.tags for each in found.values()} == {frozenset({"openclaw", ONLY})}
-        assert all(each.profile.selectable for each in found.values())
-        assert await lab.found(kinds={"pi"}, catalog=False) == {}
-    assert await lab.found(kinds={"pi"}) == {}
+    async with lab.catalog:
+        async with threads(lab):
+            found = await lab.found(kinds={"pi"})
+            assert set(found) == {f"there/pi/{thread}" for thread in THREADS}
+            assert {each.profile.tags for each in found.values()} == {frozenset({"openclaw", ONLY})}
+            assert all(each.profile.selectable for each in found.values())
+            assert await lab.found(kinds={"pi"}, catalog=False) == {}
+        assert await lab.found(kinds={"pi"}) == {}
 
 
 @check
 async def a_pis_session_is_gone_on_with(lab: Lab) -> None:
     if not lab.is_later:
         return
-    async with threads(lab), lab.registry(kinds={"pi"}, period=3600.0) as registry:
+    async with lab.catalog, threads(lab), lab.registry(kinds={"pi"}, period=3600.0) as registry:
         name = f"there/pi/{THREADS[-1]}"
         await registry.wait_for(lambda table: name in table)
         async with registry.open_client(name) as client:
@@ -101,7 +100,7 @@ async def _continued(lab: Lab) -> list[str]:
 async def a_pis_session_that_cannot_be_gone_on_with_is_only_seen(lab: Lab) -> None:
     if not lab.is_later:
         return
-    async with threads(lab, usable=False), lab.registry(kinds={"pi"}, period=3600.0) as registry:
+    async with lab.catalog, threads(lab, usable=False), lab.registry(kinds={"pi"}, period=3600.0) as registry:
         await completed(registry)
         name = f"there/pi/{THREADS[0]}"
         assert not registry.get(name).profile.selectable

@@ -21,7 +21,7 @@ from tests.support import run
 
 from .conformance import ADMIN, looked, open_registry
 from .gateways import TOKEN, VERSIONS, installed, open_real_gateway
-from .scenario import COUNT, SLOWLY, answer
+from .scenario import COUNT, LEFT, SLOWLY, answer
 from .standin import Session, open_standin
 
 KEY = "agent:main:lost"
@@ -89,7 +89,7 @@ async def is_lost_and_found_again(port: int, start: Start) -> None:
             assert (report.error, report.breaker.state) == (None, BreakerState.CLOSED)
             # A gateway may go on by itself with what it was at. The answer to what comes meanwhile is found all the same.
             async with registry.open_client(f"there/{KEY}") as client:
-                assert (await client.send(COUNT)).text == "one two three"
+                assert (await client.send(LEFT)).text == "left it is"
             await make_session(gateway.url, f"{KEY}-anew")
             await registry.wait_for(lambda table: f"there/{KEY}-anew" in table)
             async with registry.open_client(f"there/{KEY}-anew") as client:
