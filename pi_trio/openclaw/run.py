@@ -145,14 +145,23 @@ class GatewayRun:
         """
         if self._how in ("aborted", "error") or not (self.steers or self._was_absorbed):
             return False
+        own = self._own(messages)
+        return not own or not self._was_told(own) or not _is_answer(own[-1])
+
+    def _was_told(self, messages: Sequence[Record]) -> bool:
         said = {_words(said_in(message)) for message in messages if message.get("role") == "user"}
-        if not messages or not {_words(text) for text in self.steers.values()} <= said:
-            return True
-        return not _is_answer(messages[-1])
+        return {_words(text) for text in self.steers.values()} <= said
+
+    def _own(self, messages: Sequence[Record]) -> Sequence[Record]:
+        """These, up to where all has been answered and somebody else goes on: the gateway itself, say, with an older run."""
+        for at, message in enumerate(messages):
+            if at and message.get("role") == "user" and _is_answer(messages[at - 1]) and self._was_told(messages[:at]):
+                return messages[:at]
+        return messages
 
     def finish(self, messages: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """The end of the run: what a Pi would tell, and the messages. ``messages`` are those of it in the history."""
-        said = [self._with_reason(message) for message in messages]
+        said = [self._with_reason(message) for message in self._own(messages)]
         if (answer := self._unwritten(said)) is not None:
             said.append(answer)
         records: list[Record] = []

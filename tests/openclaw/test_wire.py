@@ -397,6 +397,17 @@ def test_a_prompt_that_another_run_took_in_is_answered_there() -> None:
     assert [message["content"] for message in told.told[-2]["messages"]] == ["hello", text("hi")]
 
 
+def test_what_the_gateway_goes_on_with_behind_it_is_not_part_of_it() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-1", "final", **replied("hi")))
+    told.answer("sessions.list", {"sessions": []})
+    own = [user("hello"), reply("hi"), user("left"), reply("left it is")]
+    told.answer("chat.history", {"messages": [*own, user("[System] go on"), reply("I go on")]})
+    assert [message["content"] for message in told.told[-2]["messages"]] == [each["content"] for each in own]
+
+
 def test_or_the_run_has_failed() -> None:
     told = going_on()
     told.event(chat("run-1", "final"))
