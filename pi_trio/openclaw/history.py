@@ -7,7 +7,11 @@ from typing import Any
 
 from ..protocol import Record
 
-__all__ = ["assistant", "count", "last_text", "messages_of", "of_run"]
+__all__ = ["HISTORY", "assistant", "count", "last_text", "messages_of", "of_run", "said_in"]
+
+
+HISTORY = 1000
+"""The most messages that every version gives at once."""
 
 
 def messages_of(payload: Any) -> list[Record]:
@@ -15,7 +19,7 @@ def messages_of(payload: Any) -> list[Record]:
     rows = payload.get("messages") if isinstance(payload, dict) else None
     joined: list[Record] = []
     for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or _is_mark(row):
             continue
         if joined and _is_told_twice(row, joined[-1]):
             continue
@@ -24,6 +28,12 @@ def messages_of(payload: Any) -> list[Record]:
         else:
             joined.append(row)
     return [_completed(row) for row in joined]
+
+
+def _is_mark(row: Record) -> bool:
+    """A gateway shows where a session was compacted, or emptied, as if somebody had said so."""
+    marks = row.get("__openclaw")
+    return row.get("role") == "system" and isinstance(marks, dict) and isinstance(marks.get("kind"), str)
 
 
 def _is_rest_of(row: Record, before: Record) -> bool:
@@ -41,7 +51,7 @@ def _id_of(row: Record) -> Any:
 
 def _is_told_twice(row: Record, before: Record) -> bool:
     """What was cut off by an abort, a gateway writes down, though the agent may have done so already."""
-    return _is_cut_off(row) and before.get("stopReason") == "aborted" and _said(row) == _said(before)
+    return _is_cut_off(row) and before.get("stopReason") == "aborted" and said_in(row) == said_in(before)
 
 
 def _is_cut_off(row: Record) -> bool:
@@ -66,16 +76,18 @@ def assistant(row: Record, *, stop_reason: str = "stop", error: str | None = Non
 def of_run(messages: Sequence[Record], run_id: str, prompt: str) -> list[Record]:
     """What was said in a run, from its prompt on; empty when that is not there.
 
-    A 2026.9 gateway marks its prompts with their runs. Of another, the last with these words is the one.
+    A 2026.9 gateway marks its prompts with their runs. Of another, the last with these words is the one: which may be an
+    earlier one, while a prompt waits that was given before.
     """
     prompts = [at for at, message in enumerate(messages) if message.get("role") == "user"]
     marked = [at for at in prompts if messages[at].get("idempotencyKey") == f"{run_id}:user"]
-    alike = [at for at in prompts if "idempotencyKey" not in messages[at] and _said(messages[at]) == prompt]
+    alike = [at for at in prompts if "idempotencyKey" not in messages[at] and said_in(messages[at]) == prompt]
     begin = (marked or alike or [len(messages)])[-1]
     return list(messages[begin:])
 
 
-def _said(message: Record) -> str:
+def said_in(message: Record) -> str:
+    """The text of a message."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -87,7 +99,7 @@ def last_text(messages: Sequence[Record]) -> str | None:
     """What the model said last."""
     for message in reversed(messages):
         if message.get("role") == "assistant":
-            return _said(message)
+            return said_in(message)
     return None
 
 

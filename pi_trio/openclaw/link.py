@@ -14,7 +14,6 @@ from ..errors import ConnectionLost
 from ..protocol import MalformedRecord, Record, decode_line
 from .frames import GatewayEvent, GatewayResponse
 from .gateway import Gateway, Listener
-from .session_translation import SessionTranslation
 from .translation import Step, Translation
 
 __all__ = ["SessionLink"]
@@ -44,7 +43,6 @@ class SessionLink(Link, Listener):
         self._gateway = gateway
         self._translation = translation
         self.prefix = translation.prefix
-        self.session_key = translation.key if isinstance(translation, SessionTranslation) else None
         self._inbox: deque[Record] = deque()
         self._later: list[bytes] = []
         self._asked_again = trio.Event()
@@ -56,6 +54,11 @@ class SessionLink(Link, Listener):
     def __repr__(self) -> str:
         state = "open" if self._closing is None else f"closed: {self._closing}"
         return f"<SessionLink {self._translation.where} {state} {len(self._inbox)} records in>"
+
+    @property
+    def session_key(self) -> str | None:  # type: ignore[override]  # it may turn out only later
+        """The session whose events it wants."""
+        return self._translation.session_key
 
     @property
     def closing(self) -> Closing | None:

@@ -15,7 +15,7 @@ from ..errors import Unsupported
 from ..protocol import Record
 from .frames import GatewayEvent, GatewayResponse, encode_request
 
-__all__ = ["Answer", "Step", "Translation", "failure", "refusal", "state_of", "success"]
+__all__ = ["Answer", "Step", "Translation", "failure", "refusal", "state_of", "success", "why_refused"]
 
 
 @attrs.frozen
@@ -42,6 +42,9 @@ class Translation(ABC):
 
     ``where`` is what to call it in errors.
     """
+
+    session_key: str | None = None
+    """The gateway's session whose events it wants."""
 
     def __init__(self, prefix: str, where: str) -> None:
         self.prefix = prefix
@@ -98,12 +101,19 @@ def failure(command: Record, error: str) -> Step:
 
 def refusal(command: Record, response: GatewayResponse) -> Step:
     """The same, because the gateway refused."""
+    return failure(command, why_refused(response))
+
+
+def why_refused(response: GatewayResponse) -> str:
+    """Why a gateway refused, in its own words."""
     fault = response.error
-    return failure(command, "the gateway does not say why" if fault is None else f"{fault.message} ({fault.word})")
+    return "the gateway does not say why" if fault is None else f"{fault.message} ({fault.word})"
 
 
-def state_of(session_id: str, *, busy: bool, thinking: str | None = None, model: Record | None = None) -> Record:
-    """What Pi would say of itself. A gateway has no modes of a queue, and does not count messages."""
+def state_of(
+    session_id: str, *, busy: bool, thinking: str | None = None, model: Record | None = None, pending: int = 0
+) -> Record:
+    """What Pi would say of itself. Here there are no modes of a queue, and messages are not counted."""
     return {
         "sessionId": session_id,
         "thinkingLevel": thinking or "off",
@@ -113,6 +123,6 @@ def state_of(session_id: str, *, busy: bool, thinking: str | None = None, model:
         "followUpMode": "all",
         "autoCompactionEnabled": True,
         "messageCount": 0,
-        "pendingMessageCount": 0,
+        "pendingMessageCount": pending,
         **({} if model is None else {"model": model}),
     }

@@ -26,9 +26,23 @@ from pi_trio.launch.install import npm_command
 from pi_trio.openclaw import GatewayOptions, open_gateway
 from pi_trio.process import free_port, new_run_id, open_default_host
 
-__all__ = ["TOKEN", "VERSIONS", "GatewayInstall", "RealGateway", "installed", "open_real_gateway"]
+__all__ = [
+    "SESSIONS",
+    "TOKEN",
+    "VERSIONS",
+    "GatewayInstall",
+    "RealGateway",
+    "installed",
+    "open_real_gateway",
+    "set_thread",
+]
 
 CACHE = Path(__file__).parents[2] / ".cache" / "openclaw"
+
+SESSIONS = "pi-sessions"
+"""The folder, beside a gateway's state, whose Pi sessions are in its catalog."""
+
+PLUGIN = Path(__file__).parent / "plugin"
 
 VERSIONS = ("2026.9.6", "2026.5.22")
 """The newest gateway, and one whose rows and filters are those of before the summer."""
@@ -108,6 +122,31 @@ class RealGateway:
         return f"ws://127.0.0.1:{self.port}"
 
 
+def set_thread(folder: Path, thread_id: str, usable: bool | None) -> None:
+    """Put a session of a Pi where a gateway has its catalog from, or take it out (``None``)."""
+    for file in folder.glob(f"*_{thread_id}.jsonl"):
+        file.unlink()
+    if usable is not None:
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{'free' if usable else 'seen'}_{thread_id}.jsonl"
+        file.write_text("".join(json.dumps(entry) + "\n" for entry in _entries(thread_id)))
+
+
+def _entries(thread_id: str) -> list[dict[str, Any]]:
+    text = [{"type": "text", "text": "what was said"}]
+    return [
+        {
+            "type": "session",
+            "version": 3,
+            "id": thread_id,
+            "timestamp": "2026-09-01T00:00:00.000Z",
+            "cwd": "/home/user",
+        },
+        {"type": "message", "id": "1", "parentId": None, "message": {"role": "user", "content": "what was asked"}},
+        {"type": "message", "id": "2", "parentId": "1", "message": {"role": "assistant", "content": text}},
+    ]
+
+
 def _config(version: str, folder: Path, model_url: str) -> dict[str, Any]:
     model = {
         "id": "scripted-1",
@@ -118,11 +157,16 @@ def _config(version: str, folder: Path, model_url: str) -> dict[str, Any]:
         "contextWindow": 128_000,
         "maxTokens": 16_384,
     }
-    provider = {"baseUrl": model_url, "apiKey": "none-needed", "api": "openai-completions", "models": [model]}
+    models = [model, {**model, "id": "scripted-2", "name": "another"}]
+    provider = {"baseUrl": model_url, "apiKey": "none-needed", "api": "openai-completions", "models": models}
     workspace = str(folder / "workspace")
     # The later ones ask the maker's server for more models; the earlier ones refuse what they do not know.
     catalog = {} if version == VERSIONS[-1] else {"catalogRefresh": {"enabled": False}}
+    # It brings the catalog of Pi's sessions, of which the earlier ones know nothing.
+    entries = {"pi-sessions": {"enabled": True}}
+    plugins = {} if version == VERSIONS[-1] else {"plugins": {"load": {"paths": [str(PLUGIN)]}, "entries": entries}}
     return {
+        **plugins,
         "gateway": {"mode": "local", "controlUi": {"enabled": False}},
         "logging": {"file": str(folder / "log")},
         "discovery": {"mdns": {"mode": "off"}},
@@ -139,6 +183,7 @@ def _environment(version: str, folder: Path, node: NodeInstall) -> dict[str, str
         "PATH": f"{node.path.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),
+        "PI_TRIO_SESSIONS": str(folder / SESSIONS),
         "NODE_COMPILE_CACHE": str(CACHE / f"{version}.compiled"),
         "OPENCLAW_STATE_DIR": str(folder / "state"),
         "OPENCLAW_CONFIG_PATH": str(folder / "openclaw.json"),

@@ -23,12 +23,14 @@ from pi_trio.protocol import Record, decode_line, encode_record
 from pi_trio.testing import open_model_server
 from pi_trio.transport import WebSocketTransport, open_websocket
 
-from .gateways import TOKEN, VERSIONS, GatewayInstall, RealGateway, installed, open_real_gateway
-from .scenario import PROMPTS, SLOWLY, answer
+from .gateways import SESSIONS, TOKEN, VERSIONS, GatewayInstall, RealGateway, installed, open_real_gateway, set_thread
+from .scenario import COUNT, LEFT, PROMPTS, SLOWLY, TOOL, answer
 
 HERE = Path(__file__).parent / "recorded"
 
 KEY = "agent:main:recorded"
+KEPT = "agent:main:kept"
+"""A session that is compacted, and begun anew."""
 
 SCOPES = ("operator.read", "operator.write", "operator.admin")
 
@@ -129,19 +131,12 @@ async def _run(tap: Tap, prompt: str) -> Record:
 
     aborted_at, aborted = None, None
     if prompt == SLOWLY:
-        await tap.until(lambda frame: is_ours(frame) and '" 3"' in json.dumps(frame), since=since)
+        await tap.until(lambda frame: is_ours(frame) and "1 2 3" in json.dumps(frame), since=since)
         aborted_at = len(tap.frames)
         aborted = await tap.payload("chat.abort", {"sessionKey": KEY, "runId": run_id})
     waited = await tap.payload("agent.wait", {"runId": run_id, "timeoutMs": 60_000})
-    for _ in range(100):  # until the gateway takes another prompt
-        page = await tap.payload("sessions.list", {"search": KEY})
-        row = page["sessions"][0]
-        if not row.get("hasActiveRun"):
-            break
-        await trio.sleep(0.1)
-    history = await tap.payload("chat.history", {"sessionKey": KEY})
-    messages = history["messages"]
-    begin = max(at for at, message in enumerate(messages) if message["role"] == "user")
+    row = await _idle(tap, KEY)
+    messages = await _said(tap, KEY, prompt)
     described = await tap.payload("sessions.describe", {"key": KEY})
     before = [frame for frame in tap.frames[since:aborted_at] if is_ours(frame)]
     after = [] if aborted_at is None else [frame for frame in tap.frames[aborted_at:] if is_ours(frame)]
@@ -151,11 +146,94 @@ async def _run(tap: Tap, prompt: str) -> Record:
         "afterAbort": after,
         "aborted": aborted,
         "waited": waited,
-        "messages": messages[begin:],
+        "messages": messages,
         "row": row,
         "described": described["session"],
     }
     made: Record = _with_words(recorded, {run_id: "{run}"})
+    return made
+
+
+async def _idle(tap: Tap, key: str) -> Record:
+    """Until the gateway takes another prompt; the session's row."""
+    while True:
+        page = await tap.payload("sessions.list", {"search": key})
+        row: Record = page["sessions"][0]
+        if not row.get("hasActiveRun"):
+            return row
+        await trio.sleep(0.1)
+
+
+async def _said(tap: Tap, key: str, prompt: str) -> list[Record]:
+    """What was said since this prompt came last."""
+    messages: list[Record] = (await tap.payload("chat.history", {"sessionKey": key}))["messages"]
+    begin = max(
+        at for at, message in enumerate(messages) if prompt in json.dumps(message) and message["role"] == "user"
+    )
+    return messages[begin:]
+
+
+async def _steered(tap: Tap, *, later: bool) -> Record:
+    """A run that is told something while it uses a tool: what is told since, and what was said in the end."""
+    since, run_id, steer_id = len(tap.frames), "recorded-steered", "recorded-steer"
+    await tap.payload("chat.send", {"sessionKey": KEY, "message": TOOL, "idempotencyKey": run_id})
+
+    def uses_tool(frame: Record) -> bool:
+        return frame.get("event") == "agent" and frame["payload"].get("stream") == "tool"
+
+    await tap.until(uses_tool, since=since)
+    at = len(tap.frames)
+    mode = {"queueMode": "steer"} if later else {}
+    await tap.payload("chat.send", {"sessionKey": KEY, "message": LEFT, "idempotencyKey": steer_id, **mode})
+    await tap.payload("agent.wait", {"runId": run_id, "timeoutMs": 60_000})
+    await _idle(tap, KEY)
+    events = [frame for frame in tap.frames[at:] if frame.get("event") in ("chat", "agent")]
+    recorded: Record = {"events": events, "messages": await _said(tap, KEY, TOOL)}
+    made: Record = _with_words(recorded, {run_id: "{run}", steer_id: "{steer}"})
+    return made
+
+
+async def _kept(tap: Tap, *, later: bool) -> Record:
+    """What becomes of a session's history, and of its settings."""
+    asked: Record = {"key": KEPT}
+    await tap.payload("sessions.create", {**asked, "label": "kept"})
+    recorded: Record = {"notCompacted": await tap.payload("sessions.compact", asked)}
+    for number in range(2):
+        run_id = f"kept-{number}"
+        await tap.payload("chat.send", {"sessionKey": KEPT, "message": COUNT, "idempotencyKey": run_id})
+        await tap.payload("agent.wait", {"runId": run_id, "timeoutMs": 60_000})
+        await _idle(tap, KEPT)
+    recorded["compacted"] = await tap.payload("sessions.compact", asked)
+    recorded["compactedMark"] = (await tap.payload("chat.history", {"sessionKey": KEPT}))["messages"][-1]
+    recorded["reset"] = await tap.payload("sessions.reset", {**asked, "reason": "new"})
+    recorded["resetMarks"] = (await tap.payload("chat.history", {"sessionKey": KEPT}))["messages"]
+    await tap.payload("sessions.patch", {**asked, "model": "local/scripted-1"})
+    for name, params in (("label", {"label": "{label}"}), ("thinking", {"thinkingLevel": "high"})):
+        recorded[name] = (await tap.ask("sessions.patch", {**asked, **params}))["error"]
+    if not later:
+        send = {"sessionKey": KEPT, "message": COUNT, "idempotencyKey": "kept", "queueMode": "steer"}
+        recorded["queueMode"] = (await tap.ask("chat.send", send))["error"]
+    recorded["models"] = await tap.payload("models.list", {})
+    commands = (await tap.payload("commands.list", {"scope": "text"}))["commands"]
+    recorded["commands"] = {"commands": [each for each in commands if each["name"] in ("status", "steer")]}
+    await tap.payload("sessions.delete", asked)
+    return recorded
+
+
+async def _catalog(tap: Tap, sessions: Path) -> Record:
+    """The catalog of Pis, with one session that is continued. A gateway takes its history in."""
+    set_thread(sessions, "{thread}", True)
+    recorded: Record = {"page": await tap.payload("sessions.catalog.list", {"catalogId": "pi"})}
+    (host,) = recorded["page"]["catalogs"][0]["hosts"]
+    place = {"catalogId": "pi", "hostId": host["hostId"], "threadId": "{thread}"}
+    recorded["read"] = await tap.payload("sessions.catalog.read", place)
+    continued = await tap.payload("sessions.catalog.continue", place)
+    recorded["history"] = (await tap.payload("chat.history", continued))["messages"]
+    key = continued["sessionKey"]
+    await tap.payload("sessions.delete", {"key": key})
+    unknown = (await tap.ask("sessions.catalog.list", {"catalogId": "no"}))["error"]
+    recorded["unknown"] = _with_words(unknown, {"catalog: no": "catalog: pi"})
+    made: Record = _with_words({**recorded, "continued": continued}, {key: "{continued}"})
     return made
 
 
@@ -166,7 +244,7 @@ def _with_words(value: Any, words: dict[str, str]) -> Any:
     return json.loads(text)
 
 
-async def _play(gateway: RealGateway) -> Record:
+async def _play(gateway: RealGateway, sessions: Path) -> Record:
     recorded: Record = {"version": gateway.version}
     recorded["refusals"] = {
         "another token": await _refusal(gateway, introduction("another token")),
@@ -178,7 +256,11 @@ async def _play(gateway: RealGateway) -> Record:
         hello = (await tap.ask("connect", introduction(TOKEN)))["payload"]
         recorded["hello"] = {key: value for key, value in hello.items() if key not in _LEFT_OUT}
         recorded["errors"]["filter"] = (await tap.ask("sessions.list", {"kinds": ["direct"]}))["error"]
-        recorded["errors"]["catalog"] = (await tap.ask("sessions.catalog.list", {"catalogId": "pi"}))["error"]
+        later = "sessions.branches.list" in hello["features"]["methods"]
+        if later:
+            recorded["catalog"] = await _catalog(tap, sessions)
+        else:
+            recorded["errors"]["catalog"] = (await tap.ask("sessions.catalog.list", {"catalogId": "pi"}))["error"]
         await tap.payload("sessions.subscribe", {})
         since = len(tap.frames)
         recorded["created"] = await tap.payload("sessions.create", {"key": KEY, "label": "{label}"})
@@ -189,6 +271,8 @@ async def _play(gateway: RealGateway) -> Record:
         recorded["described"] = (await tap.payload("sessions.describe", {"key": KEY}))["session"]
         recorded["missing"] = await tap.payload("sessions.describe", {"key": f"{KEY}-not"})
         recorded["runs"] = {prompt: await _run(tap, prompt) for prompt in PROMPTS}
+        recorded["steered"] = await _steered(tap, later=later)
+        recorded["kept"] = await _kept(tap, later=later)
         since = len(tap.frames)
         recorded["deleted"] = await tap.payload("sessions.delete", {"key": KEY})
         recorded["changed"]["delete"] = await _changed(tap, since, "delete")
@@ -201,8 +285,14 @@ async def record(install: GatewayInstall, folder: Path) -> None:
     async with open_model_server(answer) as model:
         with trio.fail_after(400):
             async with open_real_gateway(install, folder, model.base_url) as gateway:
-                recorded = await _play(gateway)
-    words = {str(folder): "/home/user", KEY: "{key}", recorded.pop("sessionId"): "{session}", TOKEN: "{token}"}
+                recorded = await _play(gateway, folder / SESSIONS)
+    words = {
+        str(folder): "/home/user",
+        KEY: "{key}",
+        KEPT: "{key}",
+        recorded.pop("sessionId"): "{session}",
+        TOKEN: "{token}",
+    }
     target = HERE / f"{install.version}.json"
     target.write_text(json.dumps(_with_words(recorded, words), indent=1, ensure_ascii=False) + "\n")
     sys.stderr.write(f"{target}: {target.stat().st_size} bytes\n")

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from pi_trio.abc import Mode
-from pi_trio.errors import ConnectFailed, GatewayError, Unsupported
+from pi_trio.errors import CommandFailed, ConnectFailed, GatewayError, Unsupported
 from pi_trio.lifecycle import DiscoveryCompleted
 from pi_trio.openclaw import GatewayOptions, SessionTranslation, open_gateway
 from pi_trio.openclaw.translation import Step
@@ -15,9 +15,9 @@ from tests.support import run
 
 from .conformance import Lab, completed, open_registry
 from .gateways import TOKEN, VERSIONS
-from .scenario import COUNT, SLOWLY
+from .scenario import COUNT
 from .standin import Standin, open_standin
-from .test_conformance import laboratory
+from .test_conformance import standin_laboratory
 
 PI = {
     "threadId": "thread-1",
@@ -36,27 +36,87 @@ def with_catalog(standin: Standin) -> OpenClawDiscovery:
     standin.catalog = [
         PI,
         {**PI, "threadId": "thread-2", "archived": True},
-        {**PI, "threadId": "thread-3", "sessionKey": "agent:main:it-goes-on-here"},
+        {**PI, "threadId": "thread-3", "canContinue": True},
     ]
     return OpenClawDiscovery(standin.url, token=TOKEN, name="there")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_pi_catalog_is_seen_but_not_used(version: str) -> None:
+def test_of_a_catalog_what_is_archived_is_left_out() -> None:
     async def main() -> None:
-        async with open_standin(version, TOKEN) as standin, open_registry() as registry:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
             async with registry.discover(with_catalog(standin)):
                 await completed(registry)
-                (entry,) = registry.all()
-                assert entry.instance_id == "there/pi/thread-1"
-                assert entry.profile.tags == {"openclaw", "kind:pi"}
-                assert not entry.profile.selectable
-                report = await registry.check_health(entry.instance_id)
-                assert report.error is None
-                async with registry.open_client(entry.instance_id) as client:
-                    assert (await client.get_state()).session_id == "thread-1"
-                    with pytest.raises(Unsupported, match="'prompt' is not supported by the session 'thread-1' of"):
-                        await client.send("hello")
+                selectable = {each.instance_id: each.profile.selectable for each in registry.all()}
+                assert selectable == {"there/pi/thread-1": False, "there/pi/thread-3": True}
+
+    run(main)
+
+
+def test_a_session_that_goes_on_with_a_thread_is_that_thread() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
+            key, other = await lab.create(), await lab.create()
+            standin.catalog = [{**PI, "sessionKey": key}]
+            assert set(await lab.found()) == {"there/pi/thread-1", f"there/{other}"}
+            assert set(await lab.found(catalog=False)) == {f"there/{key}", f"there/{other}"}
+            async with lab.registry() as registry:
+                await completed(registry)
+                entry = registry.get("there/pi/thread-1")
+                assert (entry.provider, entry.model) == ("local", "scripted-1"), "those of the session"
+                async with registry.open_client("there/pi/thread-1") as client:
+                    assert (await client.get_state()).session_id == standin.sessions[key].session_id
+                    assert (await client.send(COUNT)).text == "one two three"
+            assert [each["method"] for each in standin.asked if "continue" in each["method"]] == []
+
+    run(main)
+
+
+def test_a_catalog_that_cannot_be_listed_now_hides_nobody() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            discovery = with_catalog(standin)
+            async with registry.discover(discovery):
+                await completed(registry)
+                standin.catalog_fails = True
+                async with open_gateway(standin.url, GatewayOptions(token=TOKEN)) as gateway:
+                    await gateway.request("sessions.create", {"key": "agent:main:new"})
+                await registry.wait_for(lambda table: "there/agent:main:new" in table)
+                assert {"there/pi/thread-1", "there/pi/thread-3"} < set(registry.instances)
+                report = await registry.check_health("there/pi/thread-1")
+                assert report.error is not None
+                assert "it is busy" in report.error
+
+    run(main)
+
+
+def test_a_thread_that_the_gateway_will_not_go_on_with_says_why() -> None:
+    """A gateway may change its mind after it has been listed."""
+
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                async with registry.open_client("there/pi/thread-3") as client:
+                    standin.catalog = []
+                    with pytest.raises(CommandFailed, match="there is no session 'thread-3' in the catalog 'pi'"):
+                        await client.send(COUNT)
+
+    run(main)
+
+
+def test_what_the_gateway_cannot_do_is_unsupported_on_a_thread_too() -> None:
+    async def main() -> None:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, open_registry() as registry:
+            async with registry.discover(with_catalog(standin)):
+                await completed(registry)
+                async with registry.open_client("there/pi/thread-3") as client:
+                    with pytest.raises(Unsupported, match="'bash' is not supported by the session 'thread-3' of"):
+                        await client.bash("true")
+                    # Only the session that goes on with it knows that this is not.
+                    with pytest.raises(CommandFailed, match="'compact with custom_instructions' is not supported"):
+                        await client.compact("only what matters")
+                    with pytest.raises(Unsupported, match="'compact with custom_instructions' is not supported"):
+                        await client.compact("only what matters")
 
     run(main)
 
@@ -77,7 +137,7 @@ def test_a_thread_that_is_gone_does_not_answer() -> None:
 @pytest.mark.parametrize(("options", "found"), [({"catalog": False}, 0), ({"kinds": {"pi"}}, 1), ({"kinds": set()}, 0)])
 def test_the_catalog_can_be_left_out(options: dict[str, object], found: int) -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             standin.catalog = [PI]
             assert len(await lab.found(**options)) == found
 
@@ -86,7 +146,7 @@ def test_the_catalog_can_be_left_out(options: dict[str, object], found: int) -> 
 
 def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
     async def main(version: str, sent: set[str]) -> None:
-        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
+        async with open_standin(version, TOKEN) as standin, standin_laboratory(standin) as lab:
             await lab.found(filters={"archived": False, "sortBy": "updated", "search": "x"})
             (asked,) = [each["params"] for each in standin.asked if each["method"] == "sessions.list"]
             assert set(asked) == sent | {"limit", "search"}
@@ -95,22 +155,9 @@ def test_only_the_filters_that_a_gateway_knows_are_sent() -> None:
     run(lambda: main("2026.5.22", set()))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_only_those_that_are_at_work(version: str) -> None:
-    async def main() -> None:
-        async with open_standin(version, TOKEN) as standin, laboratory(version, standin.url) as lab:
-            await lab.create()
-            async with lab.client() as client, client.run(SLOWLY) as run:
-                await anext(run.text())
-                (found,) = await lab.found(filters={"activeOnly": True})
-                assert found == "there/agent:main:check-2"
-
-    run(main)
-
-
 def test_changes_in_a_burst_are_looked_at_once() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             async with lab.registry(period=3600.0) as registry:
                 await completed(registry)
                 async with registry.subscribe(match=lambda event: isinstance(event, DiscoveryCompleted)) as feed:
@@ -126,7 +173,7 @@ def test_changes_in_a_burst_are_looked_at_once() -> None:
 
 def test_it_looks_again_though_nothing_is_said() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             async with lab.registry(period=0.05) as registry:
                 await completed(registry)
                 for peer in standin.peers:
@@ -139,7 +186,7 @@ def test_it_looks_again_though_nothing_is_said() -> None:
 
 def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             async with lab.registry(period=0.02) as registry:
                 await registry.wait_for(lambda table: f"there/{key}" in table)
@@ -154,7 +201,7 @@ def test_a_change_of_what_a_session_does_is_no_other_session() -> None:
 
 def test_many_clients_share_one_connection() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys = [await lab.create() for _ in range(30)]
             async with lab.registry() as registry:
                 await registry.wait_for(lambda table: len(table) == 30)
@@ -178,7 +225,7 @@ def test_many_clients_share_one_connection() -> None:
 def test_two_gateways_in_one_registry() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as one, open_standin(VERSIONS[1], TOKEN) as other:
-            async with laboratory(VERSIONS[0], one.url) as here, laboratory(VERSIONS[1], other.url) as there:
+            async with standin_laboratory(one) as here, standin_laboratory(other) as there:
                 keys = {await here.create(), await there.create()}
                 assert len(keys) == 1
                 discoveries = [
@@ -197,7 +244,7 @@ def test_two_gateways_in_one_registry() -> None:
 
 def test_a_client_of_a_discovery_that_does_not_run() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             discovery = lab.discovery()
             registry = Registry()
@@ -219,7 +266,7 @@ def test_a_message_that_is_too_long_ends_the_connection() -> None:
     async def main() -> None:
         async with open_standin(VERSIONS[0], TOKEN) as standin:
             options = GatewayOptions(token=TOKEN, max_message_bytes=20_000)
-            async with laboratory(VERSIONS[0], standin.url) as lab:
+            async with standin_laboratory(standin) as lab:
                 for _ in range(30):
                     await lab.create()
                 async with open_gateway(standin.url, options) as gateway:
@@ -235,7 +282,7 @@ def test_errors_of_a_gateway_are_raised_where_they_were_asked_for() -> None:
             await lab.admin.request("sessions.catalog.list", {"catalogId": "pi"})
 
     async def in_the_laboratory() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             await main(lab)
 
     run(in_the_laboratory)
@@ -263,7 +310,7 @@ def test_a_token_is_not_shown() -> None:
 
 def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_model() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             key = await lab.create()
             row = standin.sessions[key].row
             async with lab.registry(period=0.02) as registry:
@@ -283,7 +330,7 @@ def test_another_model_is_no_other_session_and_the_gateways_own_words_are_no_mod
 
 def test_pages_that_do_not_add_up_are_turned_again() -> None:
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys = [await lab.create() for _ in range(5)]
 
             def lose_one() -> None:  # of the first page: those behind it move up, and one of them is passed over
@@ -306,7 +353,7 @@ def test_what_cannot_be_translated_ends_one_link_and_not_the_others(monkeypatch:
     plain = SessionTranslation.response
 
     async def main() -> None:
-        async with open_standin(VERSIONS[0], TOKEN) as standin, laboratory(VERSIONS[0], standin.url) as lab:
+        async with open_standin(VERSIONS[0], TOKEN) as standin, standin_laboratory(standin) as lab:
             keys.extend([await lab.create(), await lab.create()])
             async with lab.registry() as registry:
                 await registry.wait_for(lambda table: len(table) == 2)

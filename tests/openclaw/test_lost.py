@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -12,24 +15,20 @@ from pi_trio.errors import ClientError, ConnectionClosed, LeaseLost
 from pi_trio.lifecycle import BreakerPolicy, BreakerState, DiscoveryFailed, RegistryEvent
 from pi_trio.openclaw import READ, WRITE, GatewayOptions, open_gateway
 from pi_trio.process import free_port
-from pi_trio.registry import EventFeed, Numbered, OpenClawDiscovery, Registry
+from pi_trio.protocol import UserMessage
+from pi_trio.registry import EventFeed, Numbered, OpenClawDiscovery
 from pi_trio.testing import open_model_server
 from tests.support import run
 
-from .conformance import ADMIN, open_registry
+from .conformance import ADMIN, looked, open_registry
 from .gateways import TOKEN, VERSIONS, installed, open_real_gateway
-from .scenario import COUNT, SLOWLY, answer
-from .standin import open_standin
+from .scenario import COUNT, LEFT, SLOWLY, answer
+from .standin import Session, open_standin
 
 KEY = "agent:main:lost"
 
 # It is tried again this often while it is away; by default the breaker would wait for minutes in the end.
 SOON = BreakerPolicy(failures=3, reset_timeout=0.5, max_reset_timeout=1.0)
-
-
-def looked(registry: Registry) -> int:
-    """How often the discovery has told what there is."""
-    return registry.snapshot().discoveries["there"].completed
 
 
 def is_failure(event: RegistryEvent) -> bool:
@@ -54,60 +53,87 @@ def discovery(port: int) -> OpenClawDiscovery:
     return OpenClawDiscovery(f"ws://127.0.0.1:{port}", token=TOKEN, name="there")
 
 
+@attrs.define(eq=False)
+class Going:
+    """A gateway that is there, and how to have it gone without a word."""
+
+    url: str
+    kill: Callable[[], None]
+
+
+Start = Callable[[], AbstractAsyncContextManager[Going]]
+"""Starts a gateway, the same one again the second time: at the same port, with the sessions that it had."""
+
+
+async def is_lost_and_found_again(port: int, start: Start) -> None:
+    async with open_registry() as registry, registry.discover(discovery(port), breaker=SOON):
+        async with start() as gateway:
+            await registry.wait_for(lambda _: looked(registry) > 0)
+            assert f"there/{KEY}" not in registry.instances
+            await make_session(gateway.url)
+            await registry.wait_for(lambda table: f"there/{KEY}" in table)
+            failures = registry.subscribe(match=is_failure)
+            async with failures, registry.open_client(f"there/{KEY}") as client:
+                assert (await client.send(COUNT)).text == "one two three"
+                with pytest.raises(ConnectionClosed):
+                    async with client.run(SLOWLY) as going_on:
+                        await anext(going_on.text())
+                        gateway.kill()
+                        await going_on.result()
+                assert "the connection was lost" in await why_it_failed(failures)
+            assert f"there/{KEY}" in registry.instances, "what was told stays until it is told otherwise"
+        await registry.wait_for(lambda _: registry.snapshot().discoveries["there"].breaker.state is BreakerState.OPEN)
+        times = looked(registry)
+        async with start() as gateway:
+            await registry.wait_for(lambda _: looked(registry) > times)
+            report = registry.snapshot().discoveries["there"]
+            assert (report.error, report.breaker.state) == (None, BreakerState.CLOSED)
+            # A gateway may go on by itself with what it was at. The answer to what comes meanwhile is found all the same.
+            async with registry.open_client(f"there/{KEY}") as client:
+                reply = await client.send(LEFT)
+                assert reply.ok
+                assert reply.text, "be it an answer to both: a 2026.5 gateway may put them together"
+                assert isinstance(reply.messages[0], UserMessage)
+                assert reply.messages[0].text == LEFT
+            await make_session(gateway.url, f"{KEY}-anew")
+            await registry.wait_for(lambda table: f"there/{KEY}-anew" in table)
+            async with registry.open_client(f"there/{KEY}-anew") as client:
+                assert (await client.send(COUNT)).text == "one two three"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_real_gateway_is_killed_and_found_again(tmp_path: Path, version: str) -> None:
     install, port = installed(version), free_port()
 
     async def main() -> None:
-        async with open_model_server(answer) as model, open_registry() as registry:
-            async with registry.discover(discovery(port), breaker=SOON):
+        async with open_model_server(answer) as model:
+
+            @asynccontextmanager
+            async def start() -> AsyncIterator[Going]:
                 async with open_real_gateway(install, tmp_path, model.base_url, port=port) as gateway:
-                    await make_session(gateway.url)
-                    await registry.wait_for(lambda table: f"there/{KEY}" in table)
-                    failures = registry.subscribe(match=is_failure)
-                    async with failures, registry.open_client(f"there/{KEY}") as client:
-                        with pytest.raises(ConnectionClosed):
-                            async with client.run(SLOWLY) as going_on:
-                                await anext(going_on.text())
-                                gateway.tree.send_signal(Signal.KILL)
-                                gateway.tree.kill_tree()
-                                await going_on.result()
-                        assert "the connection was lost" in await why_it_failed(failures)
-                    assert f"there/{KEY}" in registry.instances, "what was told stays until it is told otherwise"
-                times = looked(registry)
-                async with open_real_gateway(install, tmp_path, model.base_url, port=port) as gateway:
-                    await registry.wait_for(lambda _: looked(registry) > times)
-                    assert registry.snapshot().discoveries["there"].error is None
-                    # What was under way in the other session goes on there, or not, as its gateway likes.
-                    await make_session(gateway.url, f"{KEY}-anew")
-                    await registry.wait_for(lambda table: f"there/{KEY}-anew" in table)
-                    async with registry.open_client(f"there/{KEY}-anew") as client:
-                        assert (await client.send(COUNT)).text == "one two three"
-            assert registry.all() == ()
+
+                    def kill() -> None:
+                        gateway.tree.send_signal(Signal.KILL)
+                        gateway.tree.kill_tree()
+
+                    yield Going(gateway.url, kill)
+
+            await is_lost_and_found_again(port, start)
 
     run(main, patience=300)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_standin_goes_and_is_found_again(version: str) -> None:
+def test_the_standin_is_killed_and_found_again(version: str) -> None:
     port = free_port()
+    sessions: dict[str, Session] = {}
 
-    async def main() -> None:
-        async with open_registry() as registry, registry.discover(discovery(port), breaker=SOON):
-            async with open_standin(version, TOKEN, port=port) as standin:
-                await make_session(standin.url)
-                await registry.wait_for(lambda table: f"there/{KEY}" in table)
-            await registry.wait_for(
-                lambda _: registry.snapshot().discoveries["there"].breaker.state is BreakerState.OPEN
-            )
-            times = looked(registry)
-            async with open_standin(version, TOKEN, port=port) as standin:
-                await make_session(standin.url)
-                await registry.wait_for(lambda _: looked(registry) > times and f"there/{KEY}" in registry.instances)
-                assert registry.snapshot().discoveries["there"].breaker.state is BreakerState.CLOSED
-                assert (await registry.run(COUNT)).text == "one two three"
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Going]:
+        async with open_standin(version, TOKEN, port=port, sessions=sessions) as standin:
+            yield Going(standin.url, standin.kill)
 
-    run(main)
+    run(lambda: is_lost_and_found_again(port, start))
 
 
 def test_a_gateway_that_shuts_down_says_so() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,14 +21,14 @@ from pi_trio.openclaw.frames import (
     encode_request,
     gateway_error,
 )
-from pi_trio.openclaw.history import count, messages_of, of_run
+from pi_trio.openclaw.history import count, messages_of, of_run, said_in
 from pi_trio.openclaw.rows import SessionsPage
 from pi_trio.openclaw.run import GatewayRun
 from pi_trio.openclaw.translation import Step
 from pi_trio.protocol import Record, ShapeError, decode_event, decode_line, encode_record, structure
 
 from .gateways import VERSIONS
-from .scenario import COUNT, FAIL, PROMPTS, SLOWLY
+from .scenario import FAIL, PROMPTS, SLOWLY
 from .standin import recording
 
 # A few letters: all of Unicode would take seconds to be drawn from, and nothing here looks at letters.
@@ -230,10 +232,14 @@ def test_recorded_runs_become_pis(version: str, prompt: str) -> None:
     assert told.kinds()[:2] == ["response", "agent_start"]
     assert told.kinds()[-2:] == ["agent_end", "agent_settled"]
     last = told.told[-3]["message"]
-    assert last["stopReason"] == {COUNT: "stop", SLOWLY: "aborted", FAIL: "error"}[prompt]
+    assert last["stopReason"] == {SLOWLY: "aborted", FAIL: "error"}.get(prompt, "stop")
     streamed = "".join(each["assistantMessageEvent"]["delta"] for each in told.told if each["type"] == "message_update")
     if prompt != FAIL:
-        assert streamed == last["content"][0]["text"]
+        # Words before a tool are not streamed by a later gateway: they are shown whole in the end.
+        ended = [each["message"] for each in told.told if each["type"] == "message_end"]
+        whole = [said_in(message) for message in ended if message["role"] == "assistant"]
+        assert sorted(streamed) == sorted("".join(whole))
+        assert last["content"][0]["text"] in streamed
     for record in told.told[1:]:
         assert type(decode_event(record)).__name__ != "UnknownEvent", record
 
@@ -285,6 +291,185 @@ def test_a_wait_that_was_in_vain_is_made_again() -> None:
     assert told.methods()[-1] == "sessions.list"
 
 
+# --- what a run is told, and what follows it ---------------------------------------------------------
+
+
+def counting() -> Iterator[str]:
+    return (f"run-{number}" for number in itertools.count(1))
+
+
+def going_on(prompt: str = "hello") -> Conversation:
+    """A run that the gateway has taken, under the id ``run-1``."""
+    ids = counting()
+    told = Conversation()
+    told.translation = SessionTranslation("{key}", "s1-", make_id=lambda: next(ids))
+    told.command("prompt", message=prompt)
+    told.answer("chat.send", {"runId": "run-1", "status": "started"})
+    return told
+
+
+def chat(run_id: str, state: str, **more: Any) -> Record:
+    return {"event": "chat", "payload": {"runId": run_id, "sessionKey": "{key}", "state": state, **more}}
+
+
+def user(said: str) -> Record:
+    return {"role": "user", "content": said}
+
+
+def reply(said: str) -> Record:
+    return {"role": "assistant", "content": text(said), "stopReason": "stop"}
+
+
+def replied(said: str) -> Record:
+    return {"message": {"role": "assistant", "content": text(said)}}
+
+
+def test_a_gateway_without_queue_modes_is_told_as_it_likes_to_be() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    assert told.asked[-1]["params"] == {
+        "sessionKey": "{key}",
+        "message": "left",
+        "idempotencyKey": "run-2",
+        "queueMode": "steer",
+    }
+    told.refuse("chat.send", "invalid chat.send params: at root: unexpected property 'queueMode'")
+    assert "queueMode" not in told.asked[-1]["params"]
+    assert told.asked[-1]["params"]["idempotencyKey"] == "run-2"
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    assert [each["command"] for each in told.told if each["type"] == "response"] == ["prompt", "steer"]
+    told.command("steer", message="right")
+    assert "queueMode" not in told.asked[-1]["params"], "it is asked once"
+
+
+def test_what_it_was_told_is_waited_for() -> None:
+    told = going_on()
+    told.command("steer", message="go\nleft")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-2", "final"))
+    told.event(chat("run-1", "final", **replied("hi")))
+    idle = {"sessions": [{"key": "{key}", "hasActiveRun": False}]}
+    for messages in ([user("hello"), reply("hi")], [user("hello"), reply("hi"), user("go left")]):
+        told.answer("sessions.list", idle)
+        told.answer("chat.history", {"messages": messages})
+        assert told.methods()[-1] == "sessions.list", "its answer is still to come"
+    told.event({"event": "agent", "payload": {"runId": "x", "stream": "assistant", "data": {"text": "left it is"}}})
+    assert told.told[-1]["assistantMessageEvent"]["delta"] == "left it is"
+    told.answer("sessions.list", idle)
+    told.answer("chat.history", {"messages": [user("hello"), reply("hi"), user("go left"), reply("left it is")]})
+    assert told.kinds()[-2:] == ["agent_end", "agent_settled"]
+    assert [message["role"] for message in told.told[-2]["messages"]] == ["user", "assistant"] * 2
+
+
+def test_but_not_for_ever() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-1", "final", **replied("hi")))
+    looks = 0
+    while told.kinds()[-1] != "agent_settled":
+        looks += 1
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": [user("hello"), reply("hi")]})
+    assert 100 < looks < 1000
+
+
+def test_nor_behind_a_failure() -> None:
+    for state in ("error", "aborted"):
+        told = going_on()
+        told.command("steer", message="left")
+        told.answer("chat.send", {"runId": "run-2", "status": "started"})
+        told.event(chat("run-1", state, errorMessage="no"))
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": [user("hello")]})
+        assert told.kinds()[-1] == "agent_settled"
+
+
+def test_a_prompt_that_another_run_took_in_is_answered_there() -> None:
+    """What a gateway does with the first prompt after it was killed: its first answer is none."""
+    told = going_on()
+    told.event(chat("run-1", "final"))
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("[System] go on"), reply("I go on")]})
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("[System] go on"), reply("I go on"), user("hello"), reply("hi")]})
+    assert told.kinds()[-1] == "agent_settled"
+    assert [message["content"] for message in told.told[-2]["messages"]] == ["hello", text("hi")]
+
+
+def test_what_the_gateway_goes_on_with_behind_it_is_not_part_of_it() -> None:
+    told = going_on()
+    told.command("steer", message="left")
+    told.answer("chat.send", {"runId": "run-2", "status": "started"})
+    told.event(chat("run-1", "final", **replied("hi")))
+    told.answer("sessions.list", {"sessions": []})
+    own = [user("hello"), reply("hi"), user("left"), reply("left it is")]
+    told.answer("chat.history", {"messages": [*own, user("[System] go on"), reply("I go on")]})
+    assert [message["content"] for message in told.told[-2]["messages"]] == [each["content"] for each in own]
+
+
+def test_or_the_run_has_failed() -> None:
+    told = going_on()
+    told.event(chat("run-1", "final"))
+    while told.kinds()[-1] != "agent_settled":
+        told.answer("sessions.list", {"sessions": []})
+        told.answer("chat.history", {"messages": []})
+    (answer,) = told.told[-2]["messages"]
+    assert answer["stopReason"] == "error"
+    assert answer["errorMessage"] == "the prompt became part of another run, and was not answered there"
+
+
+def test_a_run_may_be_silent() -> None:
+    told = going_on()
+    told.event({"event": "agent", "payload": {"runId": "run-1", "stream": "lifecycle", "data": {"phase": "start"}}})
+    told.event(chat("run-1", "final"))
+    told.answer("sessions.list", {"sessions": []})
+    told.answer("chat.history", {"messages": [user("hello")]})
+    assert told.kinds()[-1] == "agent_settled"
+    assert [message["role"] for message in told.told[-2]["messages"]] == ["user"]
+
+
+def test_what_follows_and_cannot_be_begun_is_an_error_of_the_run() -> None:
+    told = going_on()
+    told.command("follow_up", message="and then")
+    told.event(chat("run-1", "final", **replied("hi")))
+    told.conclude([user("hello"), reply("hi")])
+    assert "agent_settled" not in told.kinds()
+    assert told.asked[-1]["params"]["message"] == "and then"
+    told.refuse("chat.send", "not now")
+    assert told.kinds()[-1] == "agent_settled"
+    last = told.told[-2]["messages"][-1]
+    assert (last["stopReason"], last["errorMessage"]) == ("error", "not now (INVALID_REQUEST)")
+    told.command("prompt", message="hello")
+    assert told.methods()[-1] == "chat.send"
+
+
+def test_what_is_said_before_the_run_is_there_is_said_when_it_is() -> None:
+    told = Conversation()
+    ids = counting()
+    told.translation = SessionTranslation("{key}", "s1-", make_id=lambda: next(ids))
+    told.command("steer", message="left")
+    told.command("prompt", message="hello")
+    assert [each["params"]["message"] for each in told.asked] == ["hello"]
+    told.answer("chat.send", {"runId": "run-1", "status": "started"})
+    sent = [each["params"].get("message") for each in told.asked if each["method"] == "chat.send"]
+    assert sent == ["hello", "left"]
+
+
+def test_the_levels_that_there_are() -> None:
+    for level, levels, patched in (
+        ("high", ["off", "low"], "low"),
+        ("minimal", ["off", "low"], "off"),
+        ("max", ["off", "minimal", "high"], "high"),
+        ("adaptive", ["off", "adaptive"], "adaptive"),
+        ("unheard-of", ["off"], "unheard-of"),
+    ):
+        told = Conversation()
+        told.command("set_thinking_level", level=level)
+        told.answer("sessions.describe", {"session": {"key": "k", "thinkingLevels": [{"id": each} for each in levels]}})
+        assert told.asked[-1]["params"] == {"key": "{key}", "thinkingLevel": patched}
+
+
 def test_the_runs_of_others_are_not_ours() -> None:
     told = Conversation()
     told.command("prompt", message="hello")
@@ -298,7 +483,7 @@ def test_the_runs_of_others_are_not_ours() -> None:
 
 def test_what_is_not_supported() -> None:
     told = Conversation("agent:main:x")
-    for kind in ("steer", "follow_up", "compact", "bash", "set_model", "new_session", "what Pi has tomorrow"):
+    for kind in ("fork", "get_tree", "bash", "set_steering_mode", "export_html", "what Pi has tomorrow"):
         with pytest.raises(Unsupported, match=f"'{kind}' is not supported by the gateway's session 'agent:main:x'"):
             told.command(kind)
     told.command("extension_ui_response")
@@ -335,7 +520,9 @@ def test_text_that_is_told_only_as_chat() -> None:
     assert [each["type"] for each in told] == ["message_start", "message_update", "message_update"]
     run.take("chat", {"state": "final", "message": {"role": "assistant", "content": text("one two")}})
     assert run.ended
-    (end,) = [each for each in run.settle([]) if each["type"] == "message_end"]
+    records, said = run.finish([])
+    (end,) = [each for each in records if each["type"] == "message_end"]
+    assert said == [end["message"]]
     assert end["message"]["content"] == text("one two")
 
 
@@ -359,4 +546,5 @@ def test_no_event_is_an_error(events: list[tuple[str, Record]]) -> None:
     for event, payload in events:
         for record in run.take(event, payload):
             assert type(decode_event(record)).__name__ != "UnknownEvent", record
-    assert run.settle([])[-1]["type"] == "agent_settled"
+    records, said = run.finish([])
+    assert [each["message"] for each in records if each["type"] == "message_end"] == said

@@ -13,12 +13,12 @@ import trio
 
 from ...abc import Discovery, Found, Mode, Profile, Sightings
 from ...client import PiClient, RemoteOptions
-from ...errors import ConnectFailed, GatewayError, MissingScope
+from ...errors import ConnectFailed
 from ...openclaw import (
+    PI_CATALOG,
     READ,
     WRITE,
     CatalogRow,
-    CatalogsPage,
     CatalogTranslation,
     Gateway,
     GatewayOptions,
@@ -26,6 +26,7 @@ from ...openclaw import (
     SessionsPage,
     SessionTranslation,
     Translation,
+    catalogued,
     open_gateway,
     session_client,
 )
@@ -49,8 +50,6 @@ _ATTEMPTS = 3
 # What changes comes in bursts: one more look serves all of one.
 _SETTLE = 0.2
 
-_PI_CATALOG = "pi"
-
 
 class OpenClawDiscovery(Discovery):
     """The sessions of the OpenClaw gateway at ``url``, as members: they can be prompted, streamed and aborted.
@@ -62,7 +61,8 @@ class OpenClawDiscovery(Discovery):
 
     An instance's id is ``"<name>/<session key>"``; its tags are ``openclaw``, ``kind:<kind>`` and ``agent:<agent>``, besides
     the ``tags`` given. Sessions of Pis that the gateway knows of without running them (its catalog ``pi``, where it has
-    one) are ``"<name>/pi/<thread>"``, tagged ``kind:pi``: they can be seen, but not used, and so are not selectable.
+    one) are ``"<name>/pi/<thread>"``, tagged ``kind:pi``. Those that the gateway can go on with in a session of its own are
+    used so, from the first prompt on; the others can be seen, but not used, and so are not selectable.
 
     Args:
         url: ``ws://host:port``, or ``wss://``.
@@ -113,6 +113,7 @@ class OpenClawDiscovery(Discovery):
         mode = Mode.LOCAL if _is_loopback(parts.hostname or "") else Mode.REMOTE
         self._profile = Profile(mode=mode, url=url, region=region, capabilities=capabilities, tags=tags)
         self._models: dict[str, tuple[str | None, str | None]] = {}  # that answered in each session last
+        self._threads: tuple[CatalogRow, ...] = ()  # of the catalog, when it was told last
         self._gateway: Gateway | None = None
         self._why_not = "the discovery does not run"
 
@@ -183,11 +184,21 @@ class OpenClawDiscovery(Discovery):
                 await trio.sleep(_SETTLE)
 
     async def _list(self, gateway: Gateway) -> list[Found]:
-        rows = [row for row in await self._sessions(gateway) if self._kinds is None or row.kind in self._kinds]
-        found = [self._found(row) for row in rows if self._accept(row)]
-        if self._catalog and (self._kinds is None or _PI_CATALOG in self._kinds):
-            found += map(self._seen, await _catalogued(gateway))
-        return found
+        sessions = {row.key: row for row in await self._sessions(gateway)}
+        threads = await self._threads_of(gateway)
+        followed = {row.session_key for row in threads}
+        rows = [row for key, row in sessions.items() if key not in followed and self._takes(row)]
+        return [*map(self._found, rows), *(self._seen(row, sessions.get(row.session_key or "")) for row in threads)]
+
+    def _takes(self, row: SessionRow) -> bool:
+        return (self._kinds is None or row.kind in self._kinds) and self._accept(row)
+
+    async def _threads_of(self, gateway: Gateway) -> tuple[CatalogRow, ...]:
+        """The catalog's sessions: those of before, while the gateway cannot tell them."""
+        if self._catalog and (self._kinds is None or PI_CATALOG in self._kinds):
+            told = await catalogued(gateway)
+            self._threads = self._threads if told is None else told
+        return self._threads
 
     async def _sessions(self, gateway: Gateway) -> Collection[SessionRow]:
         """All sessions. What goes while pages are turned moves the others, and one of them may not be seen."""
@@ -223,15 +234,21 @@ class OpenClawDiscovery(Discovery):
     def _found(self, row: SessionRow) -> Found:
         agent = {f"agent:{row.agent}"} if row.agent else set()
         profile = self._tagged({f"kind:{row.kind or 'unknown'}"} | agent)
+        return Found(f"{self._name}/{row.key}", *self._answers(row), profile)
+
+    def _answers(self, row: SessionRow) -> tuple[str | None, str | None]:
         provider, model = row.answers
         if model is None:
             provider, model = self._models.get(row.key, (provider, model))
         self._models[row.key] = provider, model
-        return Found(f"{self._name}/{row.key}", provider, model, profile)
+        return provider, model
 
-    def _seen(self, row: CatalogRow) -> Found:
-        profile = attrs.evolve(self._tagged({f"kind:{_PI_CATALOG}"}), selectable=False)
-        return Found(f"{self._name}/{_PI_CATALOG}/{row.thread_id}", row.model_provider, None, profile)
+    def _seen(self, row: CatalogRow, session: SessionRow | None) -> Found:
+        """A thread stays the same member when the gateway goes on with it in a ``session`` of its own."""
+        usable = row.session_key is not None or row.can_continue is True
+        profile = attrs.evolve(self._tagged({f"kind:{PI_CATALOG}"}), selectable=usable)
+        provider, model = (row.model_provider, None) if session is None else self._answers(session)
+        return Found(f"{self._name}/{PI_CATALOG}/{row.thread_id}", provider, model, profile)
 
     def _tagged(self, tags: set[str]) -> Profile:
         return attrs.evolve(self._profile, tags={"openclaw", *self._profile.tags, *tags})
@@ -242,8 +259,9 @@ class OpenClawDiscovery(Discovery):
         """A client to one of the sessions, over the discovery's own connection to the gateway."""
         key = found.instance_id.removeprefix(f"{self._name}/")
         translate: Callable[[str], Translation] = partial(SessionTranslation, key)
-        if not found.profile.selectable:
-            translate = partial(CatalogTranslation, _PI_CATALOG, key.removeprefix(f"{_PI_CATALOG}/"))
+        if key.startswith(f"{PI_CATALOG}/"):
+            usable = found.profile.selectable
+            translate = partial(CatalogTranslation, key.removeprefix(f"{PI_CATALOG}/"), usable=usable)
         options = RemoteOptions(request_timeout=self._options.request_timeout)
         return partial(session_client, self._connected, translate, name=found.instance_id, options=options)
 
@@ -253,21 +271,6 @@ class OpenClawDiscovery(Discovery):
         if self._gateway is None:
             raise ConnectFailed(self._url, self._why_not)
         yield self._gateway
-
-
-async def _catalogued(gateway: Gateway) -> list[CatalogRow]:
-    """The sessions of Pis that the gateway does not run. None where no plugin of it has such a catalog."""
-    try:
-        page = await gateway.ask("sessions.catalog.list", {"catalogId": _PI_CATALOG}, CatalogsPage)
-    except MissingScope as error:
-        # A gateway that has no such method asks for the highest right: it might be an administrator's.
-        if error.scope == READ:
-            raise
-        return []
-    except GatewayError:
-        return []
-    rows = [row for each in page.catalogs if each.id == _PI_CATALOG for host in each.hosts for row in host.sessions]
-    return [row for row in rows if not row.archived and row.session_key is None]
 
 
 def _checked(filters: Mapping[str, Any]) -> dict[str, Any]:
