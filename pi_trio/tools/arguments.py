@@ -20,6 +20,9 @@ __all__ = ["structure_arguments"]
 
 Hook = Callable[[Any, Any], Any]
 
+# Beyond it, another number arrives than the model wrote: Pi's are all floating point.
+_EXACT = 2**53 - 1
+
 # What hooks raise: ours, what cattrs generates, and a class's own validators and converters.
 _RAISED = (ShapeError, KeyError, TypeError, ValueError, AttributeError, cattrs.BaseValidationError)
 
@@ -50,11 +53,11 @@ def _exactly(kind: type) -> Hook:
 
 def _integer(value: Any, _: Any) -> int:
     # JSON has one kind of number: 5.0 is how some write 5.
-    if type(value) is float and value.is_integer():
-        return int(value)
-    if type(value) is not int:
+    if not (type(value) is int or (type(value) is float and value.is_integer())):
         raise _is_not(value, "an integer")
-    return value
+    if abs(value) > _EXACT:
+        raise ShapeError(f"an integer beyond {_EXACT}, which does not arrive exactly; is there no other way to say it?")
+    return int(value)
 
 
 def _number(value: Any, _: Any) -> float:

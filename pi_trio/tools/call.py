@@ -38,10 +38,19 @@ class Call:
     """A call that is under way. One task runs it; anybody may :meth:`cancel` it."""
 
     def __init__(
-        self, tool: Tool, *, call_id: str, arguments: Mapping[str, Any], instance_id: str, dialog: str, answer: Answer
+        self,
+        tool: Tool,
+        *,
+        call_id: str,
+        arguments: Mapping[str, Any],
+        written: Any = None,
+        instance_id: str,
+        dialog: str,
+        answer: Answer,
     ) -> None:
         self.tool = tool
         self._arguments = arguments
+        self._written = written
         self._context = ToolContext(tool.name, call_id, instance_id, self._progress)
         self._dialog: str | None = dialog  # Pi waits for the answer to this one; None behind an update
         self._answer = answer
@@ -103,7 +112,7 @@ class Call:
     async def _call_in_time(self) -> Record:
         seconds = self.tool.timeout
         with trio.move_on_after(math.inf if seconds is None else seconds):
-            value = await self.tool.call(self._arguments, self._context)
+            value = await self.tool.call(self._arguments, self._context, written=self._written)
             try:
                 return to_result(value)
             except TypeError as error:

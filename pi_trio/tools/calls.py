@@ -24,6 +24,9 @@ class Asked:
     tool: str | None = None
     id: str = ""
     arguments: dict[str, Any] = attrs.field(factory=dict)
+    """As Pi passes them on."""
+    written: Any = None
+    """What the model wrote, when that is not the same."""
 
 
 class Calls:
@@ -62,6 +65,7 @@ class Calls:
                 tool,
                 call_id=asked.id,
                 arguments=asked.arguments,
+                written=asked.written,
                 instance_id=self._id,
                 dialog=dialog,
                 answer=self._answer,

@@ -6,8 +6,9 @@
 //
 // - "pi-trio:tools" asks for the tools, and says which were taken, in which session: {version, refused,
 //   session}. It is answered with {version, tools} as soon as there is another list than that version, and then asks again.
-// - "pi-trio:call" is one call: {key, id, tool, arguments}, answered with {update} or, in the end, with
-//   {content, details} or {error}. Behind an update it asks again, with {key} alone.
+// - "pi-trio:call" is one call: {key, id, tool, arguments, written}, answered with {update} or, in the end, with
+//   {content, details} or {error}. Behind an update it asks again, with {key} alone. What the model has written is there
+//   when Pi made something else of it, to fit the schema.
 // - the status "pi-trio:abort" says that Pi aborted the calls with these keys. No answer is expected: each call
 //   itself is answered when the Python function has unwound.
 // - the status "pi-trio:over" says that Pi has taken what came of the call with that key.
@@ -22,6 +23,7 @@ export default function (pi) {
 	const ours = new Set(); // the names of the tools that are on offer
 	let offered; // settled when the first list is in
 	let aborted = []; // keys of calls that Pi is aborting right now
+	let written = new Map(); // JSON of the arguments of the last message's calls, by their ids, as the model wrote them
 
 	pi.on("session_start", (_event, ctx) => {
 		// Not to be waited for: Pi reads its stdin only when every handler has returned.
@@ -31,6 +33,12 @@ export default function (pi) {
 	});
 
 	pi.on("before_agent_start", () => offered);
+
+	pi.on("message_end", ({ message }) => {
+		if (message.role !== "assistant") return;
+		const calls = message.content.filter((part) => part.type === "toolCall");
+		written = new Map(calls.map((call) => [call.id, JSON.stringify(call.arguments)]));
+	});
 
 	pi.on("session_shutdown", () => stale.abort());
 
@@ -94,7 +102,9 @@ export default function (pi) {
 			signal?.addEventListener("abort", abort, { once: true, signal: ended.signal });
 		});
 		try {
-			let ask = { key, id, tool, arguments: args };
+			const original = written.get(id);
+			const same = original === undefined || original === JSON.stringify(args);
+			let ask = { key, id, tool, arguments: args, ...(same ? {} : { written: JSON.parse(original) }) };
 			for (;;) {
 				const answer = await Promise.race([ui.input("pi-trio:call", JSON.stringify(ask)), gaveUp]);
 				if (answer === undefined) throw new Error(`${tool} is not there any more`);

@@ -116,6 +116,9 @@ def _list(_kind: Any, args: tuple[Any, ...], where: str, inside: tuple[Any, ...]
 
 
 def _set(kind: Any, args: tuple[Any, ...], where: str, inside: tuple[Any, ...]) -> Record:
+    item = stripped(args[0]) if args else Any
+    if getattr(get_origin(item) or item, "__hash__", None) is None:
+        raise ToolSpecError(f"{where}: a set cannot hold {_named(item)}, which has no hash; use list")
     return {**_list(kind, args, where, inside), "uniqueItems": True}
 
 

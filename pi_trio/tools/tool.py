@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints, overload
@@ -13,6 +14,7 @@ import attrs
 from ..errors import ToolError, ToolSpecError
 from ..protocol import Record
 from .arguments import structure_arguments
+from .coercion import says_the_same
 from .context import ToolContext
 from .docstring import parse_docstring
 from .fields import MISSING, UNRESOLVED, Field
@@ -74,8 +76,10 @@ class Tool:
             raise ToolSpecError(f"{name!r} cannot be a tool's name: 1 to 64 letters, digits, _ and -; give it name=")
         if not inspect.iscoroutinefunction(function):
             raise ToolSpecError(f"{name}: a tool must be an async function, not {function!r}")
-        if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
-            raise ToolSpecError(f"{name}: timeout must be a positive number of seconds, not {timeout!r}")
+        if timeout is not None and not (type(timeout) in (int, float) and 0 < timeout < math.inf):
+            raise ToolSpecError(
+                f"{name}: timeout must be a positive number of seconds, or None for no limit, not {timeout!r}"
+            )
         said = parse_docstring(inner.__doc__)
         description = said.description if description is None else description
         if not _says_something(description):
@@ -101,14 +105,19 @@ class Tool:
         """What Pi is told."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """Call the function with arguments as they came from the model.
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext, *, written: Any = None) -> Any:
+        """Call the function with the arguments that Pi passes on.
+
+        ``written`` is what the model wrote, where Pi made something else of it: it has to fit, too, unless that is the
+        same in other words (``"5"`` and ``5``).
 
         Raises:
             ToolError: they do not fit; the message tells the model which, and what is wanted.
             Exception: what the function raises.
         """
         try:
+            if written is not None and not says_the_same(written, arguments):
+                structure_arguments(written, self._arguments)
             made = structure_arguments(arguments, self._arguments)
         except Exception as error:
             raise ToolError(_explained(self.name, error)) from error
@@ -168,6 +177,8 @@ def _parameters(name: str, function: ToolFunction, said: Mapping[str, str]) -> t
             context = each.name
         else:
             required = each.default is each.empty
+            if not required:
+                _check_default(name, each.name, kind, each.default)
             fields.append(
                 Field(each.name, kind, required, MISSING if required else each.default, said.get(each.name, ""))
             )
@@ -185,9 +196,21 @@ def _check(name: str, parameter: inspect.Parameter, annotated: bool) -> None:
         raise ToolSpecError(f"{name}: a model cannot give *args or **kwargs ({parameter}); name each parameter")
     if parameter.kind is parameter.POSITIONAL_ONLY:
         raise ToolSpecError(f"{name}: the parameter {parameter.name} must not be positional-only")
+    if annotated and parameter.name == "self":
+        raise ToolSpecError(f"{name}: no parameter that a model gives can be called self; call it something else")
     if not annotated:
         hint = "; of a method, use Tool.from_function(object.method)" if parameter.name == "self" else ""
         raise ToolSpecError(f"{name}: the parameter {parameter.name} has no annotation{hint}")
+
+
+def _check_default(name: str, parameter: str, kind: Any, default: Any) -> None:
+    """The model is told a plain default, so it has to be what it may give itself."""
+    if type(default) in (str, int, float, bool, type(None)):
+        try:
+            structure_arguments(default, kind)
+        except Exception as error:
+            reasons = "; ".join(reason for _, reason in misfits_in(error))
+            raise ToolSpecError(f"{name}: the default of {parameter} does not fit its annotation: {reasons}") from error
 
 
 @overload

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pi_trio import Tool, ToolContext, ToolError
 from pi_trio.launch import PiInstall
+from pi_trio.protocol import ShapeError
 from pi_trio.tools.arguments import structure_arguments
 from pi_trio.tools.misfits import misfits_in
 from pi_trio.tools.schema import schema_of
@@ -114,13 +115,24 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-5, 5)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(-(2**53) + 1, 2**53 - 1)
     | st.sampled_from(["a", "red", ""]),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "y", "depth", "k"]), inner, max_size=3)
     ),
     max_leaves=6,
 )
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), 10**25, 1e300])
+def test_an_integer_that_does_not_arrive_exactly_is_refused(value: float) -> None:
+    with pytest.raises(ShapeError, match="does not arrive exactly"):
+        structure_arguments(value, int)
+    assert structure_arguments(value, float) == float(value)
+
+
+def test_the_largest_integers_that_arrive_exactly_are_taken() -> None:
+    assert structure_arguments([2**53 - 1, 1.0 - 2**53], list[int]) == [2**53 - 1, 1 - 2**53]
 
 
 class Validator:

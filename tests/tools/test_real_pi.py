@@ -32,7 +32,7 @@ from pi_trio.launch import PiInstall
 from pi_trio.process import list_processes
 from pi_trio.protocol import Notify, ToolExecutionEnd, ToolExecutionUpdate, UIRequest
 from pi_trio.testing import ModelRequest, ToolUse, Turn
-from tests.support import left_of, run, scripted, until
+from tests.support import left_of, run, scripted, served, until
 
 T = TypeVar("T")
 
@@ -133,6 +133,55 @@ def test_what_cannot_be_an_argument_is_told_to_the_model_which_corrects_it(pi: P
             ]
             assert well == "(no result)"
             assert ran == [(1.0, "x")]
+
+    run(main)
+
+
+def test_a_pi_that_serves_websocket_calls_them_too(pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted(served(pi), tmp_path, calls(ToolUse("order", {"dish": "soup"}))) as world:
+            instance = await world.spawn(python_tools=(order,))
+            assert (await instance.client.send("go")).text == "Done."
+            assert told(world.model.requests[-1]) == ["1 small soup None"]
+
+    run(main)
+
+
+LOSSY: dict[type, list[object]] = {
+    int: [None, True, 1.5, "", "1.9", "true"],
+    str: [None],
+    list[int]: [None, "", 1.5],
+    list[str]: [[None]],
+    dict[str, int]: [{"a": 1.7}],
+}
+
+
+def test_what_pi_would_make_something_else_of_is_told_to_the_model(pi: PiInstall, tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    def taking(number: int, kind: object) -> Tool:
+        async def take(value: object) -> None:
+            seen.append(value)
+
+        take.__annotations__["value"] = kind
+        return Tool.from_function(take, name=f"take_{number}", description="Take it.")
+
+    async def main() -> None:
+        tools = [taking(number, kind) for number, kind in enumerate(LOSSY)]
+        uses = [
+            ToolUse(f"take_{number}", {"value": each})
+            for number, values in enumerate(LOSSY.values())
+            for each in values
+        ]
+        spelled = ToolUse("take_0", {"value": "5"})  # the same in other words
+        async with scripted(pi, tmp_path, calls(*uses, spelled)) as world:
+            instance = await world.spawn(python_tools=tools)
+            await instance.client.send("go")
+            *refused, taken = told(world.model.requests[-1])
+            assert taken == "(no result)"
+            assert seen == [5]
+            assert len(refused) == len(uses)
+            assert all("value" in each for each in refused)
 
     run(main)
 

@@ -20,6 +20,14 @@ from tests.tools.kinds import Colour, Level, Line, Options, Point, UserId, every
 
 T = TypeVar("T")
 
+
+@attrs.define
+class Unhashable:
+    """It can change, and is equal to others like it."""
+
+    x: int
+
+
 POINT = {
     "type": "object",
     "properties": {
@@ -160,6 +168,12 @@ class Weird(enum.Enum):
 )
 def test_what_cannot_be_expressed_says_so(kind: Any, said: str) -> None:
     with pytest.raises(ToolSpecError, match=said):
+        schema_of(kind, "x")
+
+
+@pytest.mark.parametrize("kind", [set[list[int]], frozenset[dict[str, int]], set[Unhashable]])
+def test_a_set_holds_what_has_a_hash(kind: Any) -> None:
+    with pytest.raises(ToolSpecError, match="has no hash; use list"):
         schema_of(kind, "x")
 
 

@@ -116,6 +116,18 @@ async def two_contexts(one: ToolContext, two: ToolContext) -> None:
     """Do it."""
 
 
+async def itself(self: int) -> None:
+    """Do it."""
+
+
+async def misfit(x: int = "1") -> None:  # type: ignore[assignment]
+    """Do it."""
+
+
+async def none(x: int = None) -> None:  # type: ignore[assignment]  # noqa: RUF013
+    """Do it."""
+
+
 def not_async(x: int) -> None:
     """Do it."""
 
@@ -133,6 +145,9 @@ def not_async(x: int) -> None:
         (of_bytes, r"of_bytes.x\[\]: bytes has no JSON schema"),
         (misspelled, "misspelled: .*Nothing.*must be known"),
         (two_contexts, "two_contexts: one and two both ask"),
+        (itself, "itself: no parameter that a model gives can be called self"),
+        (misfit, "misfit: the default of x does not fit its annotation: a string where an integer is wanted"),
+        (none, "none: the default of x does not fit its annotation: null where an integer is wanted"),
         (not_async, "not_async: a tool must be an async function"),
     ],
 )
@@ -147,7 +162,7 @@ def test_a_name_is_one_that_every_provider_takes(name: Any) -> None:
         Tool.from_function(plain, name=name)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5", True])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", True])
 def test_a_timeout_is_positive(timeout: Any) -> None:
     with pytest.raises(ToolSpecError, match="timeout"):
         Tool.from_function(plain, timeout=timeout)

@@ -24,7 +24,7 @@ _PATIENCE = 5.0
 class _PeerTool(Tool):
     """Its arguments are whatever the model says: the peer judges them."""
 
-    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext, *, written: Any = None) -> Any:  # noqa: ARG002 - Pi made it fit the peer's own schema
         return await self.function(arguments, context)
 
 
