@@ -249,8 +249,8 @@ def test_nothing_is_waited_for_that_is_over() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(enter)
-            for step in (lambda: turn.over("a"), lambda: turn.over("x"), lambda: turn.over(None)):
-                step()
+            for each in ("a", "x", None):
+                turn.over(each)
                 await trio.testing.wait_all_tasks_blocked()
                 assert not entered
             turn.over("b")
