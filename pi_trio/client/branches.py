@@ -9,12 +9,12 @@ from typing import Any
 
 import trio
 
-from ..errors import BranchNotFound, ClientError, CommandFailed
+from ..errors import BranchNotFound, ClientError, CommandFailed, RequestTimeout
 from ..protocol import Branch, ConversationTree, Record
 from .commands import Commands
 from .desk import DialogDesk
 from .requester import UNSET
-from .run import check_not_inside
+from .turn import Turn
 
 __all__ = ["Branches"]
 
@@ -35,10 +35,10 @@ class Branches:
     the same task.
     """
 
-    def __init__(self, commands: Commands, desk: DialogDesk, run_lock: trio.Lock) -> None:
+    def __init__(self, commands: Commands, desk: DialogDesk, turn: Turn) -> None:
         self._commands = commands
         self._desk = desk
-        self._run_lock = run_lock
+        self._turn = turn
         self._ids = itertools.count(1)
         self._replies: dict[str, Record | None] = {}
         desk.add_interceptor(self._take_reply)
@@ -102,14 +102,20 @@ class Branches:
         id_ = f"b{next(self._ids)}"
         given = {key: value for key, value in asked.items() if value is not None}
         line = json.dumps({"id": id_, "summarize": summarize, **given})
-        check_not_inside(self._run_lock)
-        async with self._run_lock:
+        async with self._turn.take():
             await self._check_available()
             self._replies[id_] = None
+            self._turn.began(id_)
+            given_up = False
             try:
                 await self._commands.prompt(f"/{_COMMAND} {line}", timeout=None if summarize else UNSET)
+            except (trio.Cancelled, RequestTimeout):
+                given_up = self._commands.connected  # Pi goes on with it, and says when it is there
+                raise
             finally:
                 reply = self._replies.pop(id_)
+                if not given_up:
+                    self._turn.over(id_)
         if reply is None:
             raise ClientError("Pi did not say whether it has moved")
         error = reply.get("error")
@@ -130,6 +136,7 @@ class Branches:
         if request.get("method") != "input" or request.get("title") != _COMMAND:
             return False
         reply = _decoded(request.get("placeholder"))
+        self._turn.over(reply.get("id"))
         if reply.get("id") in self._replies:
             self._replies[reply["id"]] = reply
         self._desk.answer(str(request.get("id")), {"value": ""})

@@ -51,7 +51,8 @@ from .reconnected import Reconnected
 from .reply import Reply
 from .requester import UNSET, Unset
 from .requests import ForwardedRequest, PendingRequest, RequestTable
-from .run import Run, check_not_inside
+from .run import Run
+from .turn import Turn
 
 __all__ = ["PiClient"]
 
@@ -62,6 +63,12 @@ _ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
 
 # Commands behind which Pi may be in another session.
 _MOVES = frozenset({"new_session", "switch_session", "fork", "clone"})
+
+# Into which no prompt must come, or it is lost.
+_UNSETTLING = _MOVES | {"compact"}
+
+# What ends the run that goes on.
+_ENDING = _UNSETTLING | {"abort"}
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -103,14 +110,15 @@ class PiClient(Commands):
         self._dropped: list[str] = []  # ids of requests that the transport did not take any more
         self._connection_state = Watched(ConnectionState.CONNECTING)
         self._events: Broadcast[Item | Reconnected] = Broadcast()
-        self._run_lock = trio.Lock()
+        self.turn = Turn()
+        """Who may prompt."""
         self._run: Run | None = None
         self._draining = False
         self._agent_starts = 0
         self._settlements = 0
         self._bash_lock = trio.Lock()
         self._desk = DialogDesk(name, self._send_or_drop)
-        self.branches = Branches(self, self._desk, self._run_lock)
+        self.branches = Branches(self, self._desk, self.turn)
         """The ways through the session."""
         self.session_id: str | None = None
         """The session Pi was last known to be in."""
@@ -226,6 +234,7 @@ class PiClient(Commands):
         next one, and subscribers too.
         """
         self._transport = self._ready = None
+        self.turn.clear()
         if self._why_closed is None:
             self._gate.shut()
             self._connection_state.set(ConnectionState.AWAY)
@@ -301,6 +310,8 @@ class PiClient(Commands):
         return []
 
     def _resolve(self, response: Record) -> None:
+        if self.turn.waits:
+            self.turn.over(response.get("id"))
         if not self._requests.resolve(response):
             self._late_responses += 1
             _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
@@ -409,8 +420,16 @@ class PiClient(Commands):
         pending = self._requests.open(command, on_response, timeout=seconds, id=id_)
         if not taken:
             self._dropped.append(id_)
+        if command in _ENDING:
+            self._unsettle(command, id_)
         self._events.interrupt()
         return pending
+
+    def _unsettle(self, command: str, id: str) -> None:
+        if self._run is not None:
+            self._run._is_aborted()
+        if command in _UNSETTLING:
+            self.turn.began(id)
 
     def _send(self, transport: RecordTransport, record: Record) -> bool:
         """Whether the transport took it."""
@@ -423,6 +442,9 @@ class PiClient(Commands):
         except trio.WouldBlock:
             raise ClientError("Pi does not read its stdin, and too much is waiting for it already") from None
         return True
+
+    async def _let_prompt_arrive(self) -> None:
+        await self.turn.let_arrive()
 
     async def _refresh(self) -> None:
         await self.get_state()
@@ -491,13 +513,15 @@ class PiClient(Commands):
             assert deliver_line is not None
             deliver_line(readdressed(line, command))
 
-        as_line = deliver_line is not None and kind not in _MOVES
+        as_line = deliver_line is not None and kind not in _UNSETTLING
         pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
         try:
             self._send(transport, {**command, "id": pending.id})
         except BaseException:
             self._requests.forget(pending)
             raise
+        if kind in _ENDING:
+            self._unsettle(kind, pending.id)
         self._events.interrupt()
         return pending
 
@@ -602,7 +626,8 @@ class PiClient(Commands):
         """Prompt Pi; the run's events are read from what this yields, until Pi has settled.
 
         One run goes on at a time: another waits for its turn, or with ``if_busy="refuse"`` raises
-        :class:`RunBusy`; so does one inside another of the same task, which would wait for itself. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
+        :class:`RunBusy`; so does one inside another of the same task, or in a tool that the other calls, which would wait
+        for itself. Nor does it start while Pi goes to another session, or compacts. Leaving early, by whatever way, ends the run: what is queued is taken back, Pi is told
         to abort, and that is waited for, at most 5 seconds, even when cancelled.
 
         ``timeout`` is in seconds from now, the wait for its turn included: then the body is cancelled, and the run
@@ -615,8 +640,8 @@ class PiClient(Commands):
             RequestTimeout, ProcessExited, ConnectionClosed: as :meth:`request`.
         """
         check_one_of("if_busy", if_busy, ("wait", "refuse"))
-        check_not_inside(self._run_lock)
-        if if_busy == "refuse" and self._run_lock.locked():
+        self.turn.check_not_inside()
+        if if_busy == "refuse" and (self.turn.taken or self.turn.waits):
             raise RunBusy("a run is going on already; wait for it, or leave it")
         run: Run | None = None
         with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
@@ -629,7 +654,7 @@ class PiClient(Commands):
     async def _running(
         self, message: str, images: Sequence[ImageContent], on_turn: Callable[[], None]
     ) -> AsyncIterator[Run]:
-        async with self._run_lock:
+        async with self.turn.take():
             run = Run(
                 await self._connected("prompt", self._request_timeout),
                 self._subscribe_run(),
@@ -667,7 +692,8 @@ class PiClient(Commands):
 
         # A run has no time-out unless one is asked for, and neither has its beginning: an extension of Pi may ask
         # a person before the prompt is accepted.
-        disposition = await self.prompt(message, images=images, timeout=None, on_response=accepted)
+        with self.turn.prompting():
+            disposition = await self.prompt(message, images=images, timeout=None, on_response=accepted)
         if disposition == "handled":
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
@@ -695,14 +721,20 @@ class PiClient(Commands):
             _log.warning("%s: Pi is still busy %g s after it was told to abort", self.name, _ABORT_TIMEOUT)
 
     async def send(
-        self, message: str, *, images: Sequence[ImageContent] = (), check: bool = True, timeout: float | None = None
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageContent] = (),
+        if_busy: Literal["wait", "refuse"] = "wait",
+        check: bool = True,
+        timeout: float | None = None,
     ) -> Reply:
         """Prompt Pi, wait until it has settled, return what came of it. Cancelled, it aborts the run.
 
         Raises:
             RunFailed: the model or its provider failed, unless ``check`` is false.
             RunTimeout: it was not over within ``timeout`` seconds.
-            CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
+            RunBusy, CommandFailed, ProcessExited, ConnectionClosed, RequestTimeout: as :meth:`run`.
         """
-        async with self.run(message, images=images, timeout=timeout) as run:
+        async with self.run(message, images=images, if_busy=if_busy, timeout=timeout) as run:
             return await run.result(check=check)

@@ -21,6 +21,11 @@ UNSET = Unset()
 class Requester(ABC):
     """Sends a command, and gives back what Pi answers."""
 
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether there is a Pi that is ready for requests; if not, they wait."""
+
     @abstractmethod
     async def request(
         self,
@@ -31,6 +36,10 @@ class Requester(ABC):
         on_response: Callable[[Record], None] | None = None,
     ) -> Any:
         """See :meth:`pi_trio.client.PiClient.request`."""
+
+    @abstractmethod
+    async def _let_prompt_arrive(self) -> None:
+        """Before Pi leaves its session: what it has not taken by then is lost."""
 
     @abstractmethod
     async def _refresh(self) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from ..abc import RecordTransport
 from ..concurrency import Lagged, Subscription
-from ..errors import ConnectionClosed, ConnectionLost, RunBusy, RunFailed, RunOver
+from ..errors import ConnectionClosed, ConnectionLost, RunFailed, RunOver
 from ..protocol import (
     Entries,
     Event,
@@ -37,13 +37,7 @@ from .views import View
 if TYPE_CHECKING:
     from .client import PiClient
 
-__all__ = ["Run", "check_not_inside"]
-
-
-def check_not_inside(run_lock: trio.Lock) -> None:
-    """Raise :class:`RunBusy` when this task has the run for whose end it would wait."""
-    if run_lock.statistics().owner is trio.lowlevel.current_task():
-        raise RunBusy("this task has a run going on already, and would wait for itself: leave that first")
+__all__ = ["Run"]
 
 
 class Run:
@@ -297,9 +291,12 @@ class Run:
         """
         self._check_going_on()
         taken_back = await self._client.clear_queue()
-        self._aborted = self._aborted or not self._ended  # what had failed by itself, did
         await self._client.abort()
         return taken_back
+
+    def _is_aborted(self) -> None:
+        """Pi is told something that ends it."""
+        self._aborted = self._aborted or not self._ended  # what had failed by itself, did
 
     def _check_going_on(self) -> None:
         if self._settled or self._left or self._failed:

@@ -60,7 +60,11 @@ class PiStatus:
 
 
 class SessionCommands(Requester):
-    """One Pi is in one session at a time. Each way into another returns with the client knowing which that is."""
+    """One Pi is in one session at a time. Each way into another returns with the client knowing which that is.
+
+    It ends the run that goes on (``aborted``); one that waits for its turn starts in the other session. Given up, Pi goes
+    there all the same, and the next run waits for that.
+    """
 
     @abstractmethod
     def _note(self, data: Any) -> State:
@@ -138,6 +142,7 @@ class SessionCommands(Requester):
         return await self._switch("clone", {}, SessionSwitch)
 
     async def _switch(self, command: str, params: dict[str, str], cls: type[S]) -> S:
+        await self._let_prompt_arrive()
         switch = response_data(command, await self.request(command, params), cls)
         if not switch.cancelled:
             await self._refresh()
@@ -157,6 +162,7 @@ class SessionCommands(Requester):
         What Pi is doing is aborted first. There is no time-out unless one is given. Cancelled, it is given up, but
         Pi goes on with it: :meth:`abort` ends it. Pi refuses when there is too little to compact, or the model fails.
         """
+        await self._let_prompt_arrive()
         params = {} if custom_instructions is None else {"customInstructions": custom_instructions}
         return response_data("compact", await self.request("compact", params, timeout=timeout), CompactionResult)
 

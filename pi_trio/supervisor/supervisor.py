@@ -122,6 +122,7 @@ class Supervisor:
             request_timeout=spec.request_timeout,
         )
         self.client.add_dialog_interceptor(self.tools.intercept)
+        self.client.turn.inside_call = self.tools.is_inside_call
         self.output = OutputRing(spec.log_bytes, Redactor(env))
         self.state = InstanceState.STARTING
         self.health = Health.UNKNOWN

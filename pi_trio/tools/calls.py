@@ -39,6 +39,7 @@ class Calls:
         self._by_key: dict[str, Call] = {}
         self._nursery: trio.Nursery | None = None  # None: no calls are taken
         self._context = contextvars.Context()
+        self._tasks: set[trio.lowlevel.Task] = set()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -75,9 +76,21 @@ class Calls:
             self._context.run(start, self._run, asked.key, call)
 
     async def _run(self, key: str, call: Call) -> None:
-        await call.run(self._turns)
+        task = trio.lowlevel.current_task()
+        self._tasks.add(task)
+        try:
+            await call.run(self._turns)
+        finally:
+            self._tasks.remove(task)
         await call.wait_taken()
         del self._by_key[key]
+
+    def is_inside(self) -> bool:
+        """Whether the calling task is a call's, or runs in a nursery of one: Pi waits for it."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task not in self._tasks:
+            task = task.parent_nursery.parent_task if task.parent_nursery is not None else None
+        return task is not None
 
     def aborted(self, key: str) -> None:
         """Pi aborted the call with this key. It may be over, as far as this side knows."""

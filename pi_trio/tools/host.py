@@ -191,6 +191,10 @@ class ToolHost:
             self._transport = None
             self._offer.disconnected()
 
+    def is_inside_call(self) -> bool:
+        """Whether the calling task belongs to a call that is under way, and Pi waits for it."""
+        return self._calls.is_inside()
+
     async def end_calls(self, why: str) -> None:
         """Take no more calls from this Pi, cancel those under way, and wait until Pi has taken that. To be bounded."""
         await self._calls.end(why)

@@ -155,7 +155,7 @@ def test_the_caller_gives_up(name: str) -> None:
         first = transport.sent[0]
         transport.says({"type": "response", "id": first["id"], "command": first["type"], "success": True})  # too late
         await blocked()
-        assert not client._run_lock.locked()
+        assert not client.turn.taken
 
     connected(test)
 
