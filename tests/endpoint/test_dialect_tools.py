@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from pi_trio import Instance, RestartType, tool
 from pi_trio.launch import PiInstall
 from tests.endpoint.caller import WEATHER, Caller, result_of, script, text_of
 from tests.endpoint.world import connect
@@ -16,20 +20,20 @@ from tests.support import run, scripted
 
 
 @asynccontextmanager
-async def conversation(pi: PiInstall, folder: Path) -> AsyncIterator[Caller]:
+async def conversation(pi: PiInstall, folder: Path, **spec: Any) -> AsyncIterator[tuple[Instance, Caller]]:
     """With a Pi that may call ``weather``, which the caller runs."""
     async with scripted(pi, folder, script) as world:
-        instance = await world.runtime.spawn(world.spec(), endpoint=True)
+        instance = await world.runtime.spawn(world.spec(**spec), endpoint=True)
         assert instance.endpoint is not None
         async with connect(instance.endpoint.url, world.runtime.endpoints.token, subprotocols=()) as peer:
             caller = Caller(peer)
             await caller.result("session.init", provider="scripted", model="scripted-1", tools=[WEATHER])
-            yield caller
+            yield instance, caller
 
 
 def conversing(pi: PiInstall, folder: Path, test: Callable[[Caller], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with conversation(pi, folder) as caller:
+        async with conversation(pi, folder) as (_, caller):
             await test(caller)
 
     run(main)
@@ -197,3 +201,55 @@ def test_a_new_message_behind_the_results_is_heard_in_the_same_run(one_pi: PiIns
         assert "in short" in [node.get("content") for node in nodes if node.get("role") == "user"]
 
     conversing(one_pi, tmp_path, test)
+
+
+def test_a_run_of_somebody_else_that_waits_for_the_peer_makes_it_busy_too(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with conversation(one_pi, tmp_path) as (instance, caller), trio.open_nursery() as nursery:
+            replies: list[str] = []
+
+            async def host() -> None:
+                replies.append((await instance.client.send("the weather?")).text)
+
+            nursery.start_soon(host)
+            while (await caller.hear()).get("event") != "tool.called":
+                pass
+            assert await caller.code("tree.branch", name="x") == "busy"
+            assert await caller.code("session.send", content="hi") == "busy"
+            # It is no exchange of the peer's: there is nothing to go on with, and nothing was taken.
+            assert await caller.code("session.send", tool_results=[result_of("call-1")]) == "invalid_params"
+            await caller.result("session.submit_tool_result", **result_of("call-1"))
+            assert (await caller.result("session.send", content="hi"))["content"] == "Hello"
+            assert replies == ["It said rain"]
+
+    run(main)
+
+
+def test_a_pi_that_dies_while_a_result_is_awaited_is_an_error_at_once(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with conversation(one_pi, tmp_path, restart=RestartType.PERMANENT) as (instance, caller):
+            await send_until_tool_use(caller)
+            assert instance.pid is not None
+            os.kill(instance.pid, signal.SIGKILL)
+            while "result" in (rest := await caller.call("session.send")):
+                assert rest["result"]["stop_reason"] == "tool_use"  # nobody has noticed yet
+            assert rest["error"]["code"] == "connection_closed"
+            assert await caller.code("session.send", tool_results=[result_of("call-1")]) == "invalid_params"
+            assert (await caller.result("session.send", content="hi"))["content"] == "Hello"
+
+    run(main)
+
+
+def test_an_instance_with_an_endpoint_keeps_the_tools_of_its_program(one_pi: PiInstall, tmp_path: Path) -> None:
+    @tool
+    async def tides(city: str) -> str:
+        """The tides."""
+        return city
+
+    async def main() -> None:
+        async with conversation(one_pi, tmp_path, python_tools=(tides,)) as (instance, caller):
+            assert [each.name for each in instance.tools] == ["tides", "weather"]
+            await caller.result("session.init", tools=[])
+            assert [each.name for each in instance.tools] == ["tides"]
+
+    run(main)
