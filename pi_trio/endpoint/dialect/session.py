@@ -49,6 +49,8 @@ class Session:
             await self._check_replaceable(inherit=inherit)
         await self._find(provider, model)
         self._talk.drop()
+        if definitions is not None:
+            await self._tools.withdraw()  # before there is a Pi that may not use them
         if spec != self._instance.spec:
             await self._instance.replace(spec, fresh=not inherit)
         elif not inherit and (await self._client.get_state()).message_count:

@@ -85,7 +85,9 @@ class Talk:
         over = self._exchange is None or await self._exchange.wait_over()
         if not over or self._tools.called:
             raise DialectError(
-                "busy", "a run waits for the result of a tool: bring it (session.submit_tool_result) or session.close"
+                "busy",
+                "a run waits for the result of a tool: bring it (tool_results, session.submit_tool_result), or end "
+                "the run (session.close)",
             )
 
     async def begin(self, tell: Tell, call: Call) -> Later:
