@@ -38,62 +38,82 @@ class Conversation(ABC):
         """Whether dialogs may be put to it."""
 
 
-# A peer that does not say by its first message what it speaks, and stays silent for so long, only wants to listen.
+# A peer that stays silent for so long may want to listen only: it is shown records.
 _PATIENCE = 1.0
-# What is kept for it meanwhile.
+# So is one for whom this much was kept meanwhile.
 _MOST_HELD = 4096
 
 
 class Undecided(Conversation):
-    """For a peer that named no subprotocol: its first message tells. What Pi says meanwhile is kept for it."""
+    """For a peer that named no subprotocol: its first message tells, whenever that comes.
 
-    def __init__(self, records: Callable[[], Conversation], dialect: Callable[[], Conversation]) -> None:
+    What Pi says meanwhile is kept for it, for a while; then it is taken for one that speaks records, until it says
+    something else.
+    """
+
+    def __init__(
+        self,
+        records: Callable[[], Conversation],
+        dialect: Callable[[], Conversation],
+        *,
+        turned: Callable[[], None],
+    ) -> None:
+        """``turned``: who was taken for one that speaks records, does not, and was asked in vain."""
         self._make_records = records
         self._make_dialect = dialect
-        self._chosen: Conversation | None = None
-        self._decided = trio.Event()
+        self._turned = turned
+        self._spoken: Conversation | None = None
+        self._has_spoken = trio.Event()
         self._held: list[Said] = []
 
     def take(self, message: str) -> None:
         """See :class:`Conversation`."""
-        if self._chosen is None:
-            self._choose(self._make_dialect if _is_dialect(message) else self._make_records)
-        assert self._chosen is not None
-        self._chosen.take(message)
+        if not self._has_spoken.is_set():
+            self._decide(is_dialect=_is_dialect(message))
+        assert self._spoken is not None
+        self._spoken.take(message)
+
+    def _decide(self, *, is_dialect: bool) -> None:
+        if is_dialect and self._spoken is not None:
+            self._spoken = None
+            self._turned()
+        if self._spoken is None:
+            self._speak(self._make_dialect() if is_dialect else self._make_records())
+        self._has_spoken.set()
 
     def show(self, said: Said) -> None:
         """See :class:`Conversation`."""
-        if self._chosen is not None:
-            self._chosen.show(said)
+        if self._spoken is not None:
+            self._spoken.show(said)
             return
         self._held.append(said)
         if len(self._held) > _MOST_HELD:
-            self._choose(self._make_records)
+            self._speak(self._make_records())
 
     def ask(self, dialog: Record) -> None:
         """See :class:`Conversation`."""
-        if self._chosen is not None:
-            self._chosen.ask(dialog)
+        if self._spoken is not None:
+            self._spoken.ask(dialog)
 
     @property
     def answers_dialogs(self) -> bool:
         """See :class:`Conversation`."""
-        return self._chosen is not None and self._chosen.answers_dialogs
+        return self._spoken is not None and self._spoken.answers_dialogs
 
     async def run(self) -> None:
         """See :class:`Conversation`."""
         with trio.move_on_after(_PATIENCE):
-            await self._decided.wait()
-        if self._chosen is None:
-            self._choose(self._make_records)
-        assert self._chosen is not None
-        await self._chosen.run()
+            await self._has_spoken.wait()
+        if self._spoken is None:
+            self._speak(self._make_records())
+        await self._has_spoken.wait()
+        assert self._spoken is not None
+        await self._spoken.run()
 
-    def _choose(self, make: Callable[[], Conversation]) -> None:
-        self._chosen = make()
-        self._decided.set()
+    def _speak(self, conversation: Conversation) -> None:
+        self._spoken = conversation
         for said in self._held:
-            self._chosen.show(said)
+            conversation.show(said)
         self._held.clear()
 
 

@@ -231,5 +231,5 @@ class Endpoint:
             return Dialect(peer, self._instance, max_in_flight=self._config.max_in_flight)
 
         if subprotocol is None:
-            return Undecided(records, dialect)
+            return Undecided(records, dialect, turned=lambda: self._dialogs.left(peer))
         return dialect() if subprotocol == DIALECT else records()

@@ -111,7 +111,9 @@ class Runtime:
 
         ``endpoint`` says whether other programs can reach it, at ``instance.endpoint.url``: ``True`` for a port of
         the runtime's range, a number for that port and no other (0: what the system gives), a string or path for a
-        UNIX socket, ``False`` for not at all; ``None`` for what ``open_runtime(endpoints=...)`` said.
+        UNIX socket, ``False`` for not at all; ``None`` for what ``open_runtime(endpoints=...)`` said. An instance with
+        an endpoint has ``branching=True`` and at least ``python_tools=()``: the programs there may bring tools and move
+        within the session. (A Pi that serves by itself is left as it is.)
 
         Raises:
             SpawnError: Pi could not be started, died, or did not answer within ``spec.start_timeout``.
@@ -145,6 +147,8 @@ class Runtime:
         name = self._next_id() if id is None else id
         env = spec.environment(os.environ)
         listening = self._listen(endpoint_at)
+        if listening is not None and spec.launch == "stdio":
+            spec = attrs.evolve(spec, branching=True, python_tools=spec.python_tools or ())
         # From here to the tasks that own what was taken, there is no checkpoint.
         sender = self._registry.sender()
         supervisor = Supervisor(

@@ -400,3 +400,47 @@ def test_a_closed_client_is_refused_at_once() -> None:
             assert (await peer.receive())["error"] == "pi-1 is being stopped"
 
     served(test)
+
+
+def test_a_first_message_that_comes_late_tells_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pi_trio.endpoint.conversation._PATIENCE", 0.0)
+    dialog = {"type": "extension_ui_request", "id": "d", "method": "input", "title": "Name?"}
+
+    async def test(world: World) -> None:
+        async with connect(world.endpoint.url, world.endpoints.token, subprotocols=()) as dialect:
+            world.pi.says({"type": "agent_start"})
+            assert (await dialect.receive())["type"] == "agent_start"  # taken for one that listens only
+            world.pi.says(dialog)
+            assert (await dialect.receive())["title"] == "Name?"
+            await dialect.send({"id": 1, "method": "no.such", "params": {}})
+            assert (await dialect.receive())["error"]["code"] == "method_not_found"
+            await world.asked(1)  # it would never answer that, and nobody else is there
+            assert (world.pi.sent[0]["id"], world.pi.sent[0]["cancelled"]) == ("d", True)
+            world.pi.says({"type": "turn_start"}, {"type": "agent_settled"})
+            told = await dialect.receive()
+            assert (told["event"], told["data"]["state"]) == ("session.state_changed", "idle")
+        async with connect(world.endpoint.url, world.endpoints.token, subprotocols=()) as records:
+            world.pi.says({"type": "turn_start"})
+            assert (await records.receive())["type"] == "turn_start"
+            await records.send({"id": 1, "type": "get_state"})
+            await world.asked(2)
+            world.pi.answers("get_state", STATE)
+            assert (await records.receive())["command"] == "get_state"
+            world.pi.says({"type": "turn_end"})
+            assert (await records.receive())["type"] == "turn_end"
+
+    served(test)
+
+
+def test_a_first_message_tells_however_much_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pi_trio.endpoint.conversation._MOST_HELD", 0)
+    monkeypatch.setattr("pi_trio.endpoint.conversation._PATIENCE", 3600.0)
+
+    async def test(world: World) -> None:
+        async with connect(world.endpoint.url, world.endpoints.token, subprotocols=()) as dialect:
+            world.pi.says({"type": "agent_start"})
+            assert (await dialect.receive())["type"] == "agent_start"  # no sooner than it is shown
+            await dialect.send({"id": 1, "method": "no.such", "params": {}})
+            assert (await dialect.receive())["error"]["code"] == "method_not_found"
+
+    served(test)

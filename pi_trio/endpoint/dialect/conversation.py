@@ -19,11 +19,13 @@ from ..said import Said
 from ..scope import Scope
 from .exchange import Exchange
 from .session import Session
+from .talk import Talk, Tell
 from .tools import PeerTools
 from .tree import Tree
 from .wire import (
     Call,
     DialectError,
+    Later,
     chunk_message,
     error_message,
     failure,
@@ -38,7 +40,8 @@ __all__ = ["Dialect"]
 
 _log = logging.getLogger("pi_trio.endpoint")
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Record]]
+Handler: TypeAlias = Callable[[Call], Awaitable[Record | Later]]
+Doing: TypeAlias = Callable[[], Awaitable[Record | Later]]
 
 
 @attrs.frozen
@@ -47,30 +50,39 @@ class _Method:
     handle: Handler
     in_turn: bool = False
     """Whether it has to wait for those that were called before it: what they do depends on their order."""
+    at_once: Callable[[Call], Later | None] | None = None
+    """What of it is done the moment it comes. What that returns has no turn to wait for."""
 
 
 class Dialect(Conversation):
-    """Answers every call, in its own time; those that change something, one behind the other."""
+    """Answers every call, in its own time; those that change something, one behind the other.
+
+    None waits for a result that the peer owes: then it is busy.
+    """
 
     def __init__(self, peer: Peer, instance: Instance, *, max_in_flight: int) -> None:
         self._peer = peer
         self._instance = instance
         self._max_in_flight = max_in_flight
         self._in_flight = 0
-        self._send_at_once, self._at_once = trio.open_memory_channel[Call](math.inf)
+        self._send_at_once, self._at_once = trio.open_memory_channel[tuple[Call, Doing]](math.inf)
         self._send_in_turn, self._in_turn = trio.open_memory_channel[Call](math.inf)
         self._nursery: trio.Nursery | None = None
         self._tools = PeerTools(instance.tools, self._tell_of_call)
-        self._session = Session(instance, self._tools, scope=peer.scope, start=self._start)
-        self._methods = self._table(self._session, Tree(instance.client))
+        self._talk = Talk(instance.client, self._tools, emit=self._emit, start=self._start)
+        session = Session(instance, self._tools, self._talk, scope=peer.scope)
+        self._methods = self._table(session, self._talk, Tree(instance.client))
 
-    def _table(self, session: Session, tree: Tree) -> dict[str, _Method]:
+    def _table(self, session: Session, talk: Talk, tree: Tree) -> dict[str, _Method]:
+        def says(tell: Tell) -> _Method:
+            return _Method(Scope.PROMPT, partial(talk.begin, tell), in_turn=True, at_once=partial(talk.go_on, tell))
+
         return {
             "session.init": _Method(Scope.CONTROL, session.init, in_turn=True),
             "session.close": _Method(Scope.CONTROL, session.close),
-            "session.send": _Method(Scope.PROMPT, session.send, in_turn=True),
-            "session.send_stream": _Method(Scope.PROMPT, self._send_stream, in_turn=True),
-            "session.submit_tool_result": _Method(Scope.PROMPT, session.submit_tool_result),
+            "session.send": says(talk.whole),
+            "session.send_stream": says(talk.in_chunks),
+            "session.submit_tool_result": _Method(Scope.PROMPT, _accepted, at_once=talk.submit_tool_result),
             "session.kill": _Method(Scope.CONTROL, self._kill),
             "session.status": _Method(Scope.OBSERVE, session.status),
             "session.switch_model": _Method(Scope.CONTROL, session.switch_model),
@@ -93,11 +105,15 @@ class Dialect(Conversation):
             return
         try:
             method = self._permitted(call)
+            later = None if method.at_once is None else method.at_once(call)
         except DialectError as error:
             self._peer.send(error_message(call.id, error))
             return
         self._in_flight += 1
-        (self._send_in_turn if method.in_turn else self._send_at_once).send_nowait(call)
+        if method.in_turn and later is None:
+            self._send_in_turn.send_nowait(call)
+        else:
+            self._send_at_once.send_nowait((call, later or partial(method.handle, call)))
 
     def _permitted(self, call: Call) -> _Method:
         method = self._methods.get(call.method)
@@ -116,18 +132,27 @@ class Dialect(Conversation):
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._perform_in_turn)
-                async for call in self._at_once:
-                    self._nursery.start_soon(self._perform, call)
+                async for call, do in self._at_once:
+                    self._nursery.start_soon(self._perform, call, do)
         finally:
             await self._tools.leave()
 
     async def _perform_in_turn(self) -> None:
         async for call in self._in_turn:
-            await self._perform(call)
+            await self._perform(call, partial(self._take_turn, call))
 
-    async def _perform(self, call: Call) -> None:
+    async def _take_turn(self, call: Call) -> Record | Later:
+        await self._talk.wait_quiet()
+        return await self._methods[call.method].handle(call)
+
+    async def _perform(self, call: Call, do: Doing) -> None:
         try:
-            answer = result_message(call.id, await self._methods[call.method].handle(call))
+            done = await do()
+            if callable(done):
+                assert self._nursery is not None, "calls are performed in it"
+                self._nursery.start_soon(self._perform, call, done)
+                return
+            answer = result_message(call.id, done)
         except Exception as error:  # every call is answered
             told = failure(error)
             if told.code == "internal_error":
@@ -140,8 +165,8 @@ class Dialect(Conversation):
         assert self._nursery is not None, "calls are performed in it"
         self._nursery.start_soon(exchange.run, message, images)
 
-    async def _send_stream(self, call: Call) -> Record:
-        return await self._session.send_stream(call, lambda chunk: self._peer.send(chunk_message(call.id, chunk)))
+    def _emit(self, call: Call, chunk: Record) -> None:
+        self._peer.send(chunk_message(call.id, chunk))
 
     async def _kill(self, call: Call) -> Record:
         force = call.take("force", bool, default=False) is True
@@ -169,6 +194,11 @@ class Dialect(Conversation):
     def answers_dialogs(self) -> bool:
         """See :class:`Conversation`. The dialect has no word for them."""
         return False
+
+
+async def _accepted(call: Call) -> Record:
+    await trio.lowlevel.checkpoint()
+    return {"accepted": True, "tool_call_id": call.params["tool_call_id"]}
 
 
 def _told_of(event: Record) -> Record | None:

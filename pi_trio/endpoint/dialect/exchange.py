@@ -1,9 +1,12 @@
-"""One run, told in chunks. It may have to be told in parts: a tool of the peer's holds it up until there is a result."""
+"""One run, told in chunks. It may have to be told in parts, to one caller after the other: a tool of the peer's holds it
+up until there is a result, and who brings that may be another call.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 import trio
 
@@ -20,7 +23,10 @@ from ...protocol import (
 )
 from .wire import failure, usage_record
 
-__all__ = ["Exchange"]
+__all__ = ["PAUSE", "Exchange"]
+
+PAUSE: Record = {"type": "done", "stop_reason": "tool_use"}
+"""The last chunk for a caller who hears no more, though the run goes on."""
 
 
 class Exchange:
@@ -31,10 +37,13 @@ class Exchange:
         self._client = client
         self._is_peers_tool = is_peers_tool
         self._expect = expect
-        self._send, self._receive = trio.open_memory_channel[Record](math.inf)
+        self._send, self._hearing = trio.open_memory_channel[Record](math.inf)
+        self._changed = trio.lowlevel.ParkingLot()
         self._arguments: dict[str, Record] = {}
+        self.heard = False
+        """Whether somebody hears what it tells."""
         self.awaited: list[Record] = []
-        """The peer's tools that the model has called in its last answer."""
+        """The calls of the peer's tools that hold it up: no result was brought yet."""
         self.reply: Reply | None = None
         """What the run came to, when it is over and went well enough to have come to anything."""
         self.error: Exception | None = None
@@ -53,15 +62,52 @@ class Exchange:
             self.error = error
         finally:
             self.over = True
+            self._await([])
             self._put_end()
             self._send.close()
 
-    async def next_chunk(self) -> Record | None:
-        """Wait for the next chunk; ``None`` behind the last."""
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            return None
+    # --- for callers -------------------------------------------------------------------------------------
+
+    @property
+    def told(self) -> bool:
+        """Whether somebody has heard its end."""
+        return self.over and not self._hearing.statistics().current_buffer_used
+
+    def hear(self) -> trio.MemoryReceiveChannel[Record]:
+        """For another caller, what nobody has heard yet. The one before is done, because of tools."""
+        before, unheard = self._send, self._hearing
+        self._send, self._hearing = trio.open_memory_channel[Record](math.inf)
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self._put(unheard.receive_nowait())
+        if self.over:
+            self._send.close()
+        elif self.heard:
+            before.send_nowait(PAUSE)
+        before.close()
+        self.heard = True
+        return self._hearing
+
+    def leave(self, hearing: trio.MemoryReceiveChannel[Record]) -> None:
+        """Whoever had this hears no more. What comes is kept for another."""
+        if hearing is self._hearing:
+            self.heard = False
+
+    def brought(self, call_ids: Collection[str]) -> None:
+        """These calls have their results."""
+        self._await([call for call in self.awaited if call["id"] not in call_ids])
+
+    async def wait_over(self) -> bool:
+        """Wait for its end, or until it waits for the peer. Whether it is the end."""
+        while not self.over and not self.awaited:
+            await self._changed.park()
+        return self.over
+
+    # --- what comes of the run ---------------------------------------------------------------------------
+
+    def _await(self, calls: list[Record]) -> None:
+        self.awaited = calls
+        self._changed.unpark_all()
 
     def _put(self, chunk: Record) -> None:
         self._send.send_nowait(chunk)
@@ -74,13 +120,11 @@ class Exchange:
             message = self.reply.error_message or "no reason was given"
             self._put({"type": "error", "error": {"code": "run_failed", "message": message}})
         usage = {} if self.reply is None else {"usage": usage_record(self.reply.usage)}
-        self._put({"type": "done", "stop_reason": self.stop_reason, **usage})
+        self._put({"type": "done", "stop_reason": self._stop_reason(), **usage})
 
-    @property
-    def stop_reason(self) -> str:
-        """Why it stopped."""
+    def _stop_reason(self) -> str:
         if self.reply is None:
-            return "error" if self.over else "tool_use"
+            return "error"
         return {"toolUse": "tool_use", None: "handled"}.get(self.reply.stop_reason) or str(self.reply.stop_reason)
 
     def _take(self, event: Event) -> None:
@@ -93,19 +137,21 @@ class Exchange:
             arguments = event.args if isinstance(event.args, dict) else {}
             self._put_call({"id": event.tool_call_id, "name": event.tool_name, "arguments": arguments})
         elif isinstance(event, ToolExecutionEnd):
-            self.awaited = [call for call in self.awaited if call["id"] != event.tool_call_id]
+            self.brought([event.tool_call_id])
             result = {"tool_call_id": event.tool_call_id, "content": event.text, "is_error": event.is_error}
             self._put({"type": "tool_result", "tool_result": result})
 
     def _note_calls(self, calls: Sequence[ToolCall]) -> None:
         """The peer is told of its own at once, all of them: it may have to answer before Pi gets to the next one."""
-        for call in calls:
-            if self._is_peers_tool(call.name):
-                self._expect(call.id)
-                made: Record = {"id": call.id, "name": call.name, "arguments": call.arguments}
-                self.awaited.append(made)
-        for made in self.awaited:
-            self._put_call(made)
+        made: list[Record] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in calls
+            if self._is_peers_tool(call.name)
+        ]
+        for each in made:
+            self._expect(each["id"])
+            self._put_call(each)
+        self._await(self.awaited + made)
 
     def _put_call(self, call: Record) -> None:
         if call["id"] not in self._arguments:

@@ -35,6 +35,4 @@ def tools_of(call: Call) -> tuple[tuple[str, ...] | None, list[Record] | None]:
     definitions = [each for each in tools if isinstance(each, dict)]
     if len(names) + len(definitions) != len(tools):
         raise DialectError("invalid_params", "tools are names of Pi's own, or objects that describe the peer's")
-    if names:  # what Pi is told to use, it refuses to be told more of
-        names += tuple(str(each.get("name")) for each in definitions)
     return names or None, definitions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,6 +31,8 @@ class _PeerTool(Tool):
 @attrs.define(eq=False)
 class _Pending:
     done: trio.Event = attrs.field(factory=trio.Event)
+    called: bool = False
+    """Whether Pi waits for it."""
     content: Any = None
     failed: bool = False
 
@@ -48,15 +50,29 @@ class PeerTools:
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
-    async def replace(self, definitions: list[Record]) -> None:
+    @property
+    def called(self) -> bool:
+        """Whether Pi waits for a result, whoever's run that is."""
+        return any(pending.called and not pending.done.is_set() for pending in self._pending.values())
+
+    def make(self, definitions: Sequence[Record]) -> list[Tool]:
+        """The tools that are described.
+
+        Raises:
+            DialectError: a definition is none, or this Pi takes no tools.
+            ToolSpecError: a definition has something that no tool can have.
+        """
+        if definitions and not self._host.enabled:
+            raise DialectError("invalid_params", "this Pi takes no tools of others")
+        return [self._tool(definition) for definition in definitions]
+
+    async def replace(self, tools: Sequence[Tool]) -> None:
         """Offer these tools, and no longer those of before. Cancelled, some may be on offer.
 
         Raises:
-            DialectError: a definition is none.
-            ToolSpecError: Pi does not take one, or the instance takes none at all.
+            ToolSpecError: Pi does not take one.
             RequestTimeout, ConnectionClosed: as :meth:`ToolHost.add`.
         """
-        tools = [self._tool(definition) for definition in definitions]
         await self.withdraw()
         if tools:
             await self._host.add(*tools)
@@ -91,6 +107,7 @@ class PeerTools:
 
     async def _wait_for_result(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
         pending = self._pending.setdefault(context.call_id, _Pending())
+        pending.called = True
         try:
             self._called({"id": context.call_id, "name": context.tool, "arguments": dict(arguments)})
             await pending.done.wait()
@@ -105,24 +122,36 @@ class PeerTools:
         self._pending.setdefault(call_id, _Pending())
 
     def forget(self) -> None:
-        """No run goes on: what was expected will not come."""
-        self._pending.clear()
+        """No run of this peer's goes on: what was expected will not come."""
+        self._pending = {call_id: pending for call_id, pending in self._pending.items() if pending.called}
 
-    def submit(self, result: Record) -> None:
-        """Take a result.
+    def submit(self, results: Sequence[object]) -> list[str]:
+        """Take results, all or none. Returns the ids of their calls.
 
         Raises:
-            DialectError: no call waits for it.
+            DialectError: one is none, or no call waits for it.
         """
+        taken = [(self._awaiting(result), result) for result in results]
+        for (_, pending), result in taken:
+            assert isinstance(result, dict), "what is no object, nobody waits for"
+            _settle(pending, result)
+        return [call_id for (call_id, _), _ in taken]
+
+    def _awaiting(self, result: object) -> tuple[str, _Pending]:
+        if not isinstance(result, dict):
+            raise DialectError("invalid_params", "a tool's result is an object with tool_call_id and content")
         call_id = result.get("tool_call_id")
         pending = self._pending.get(call_id) if isinstance(call_id, str) else None
-        if pending is None or pending.done.is_set():
+        if not isinstance(call_id, str) or pending is None or pending.done.is_set():
             raise DialectError("not_found", f"no call {call_id!r} waits for a result")
-        error = result.get("error")
-        pending.failed = result.get("is_error") is True or error is not None
-        content = result.get("content", result.get("result")) if error is None else error
-        pending.content = _content(content)
-        pending.done.set()
+        return call_id, pending
+
+
+def _settle(pending: _Pending, result: Record) -> None:
+    error = result.get("error")
+    pending.failed = result.get("is_error") is True or error is not None
+    pending.content = _content(result.get("content", result.get("result")) if error is None else error)
+    pending.done.set()
 
 
 def _content(value: Any) -> Any:

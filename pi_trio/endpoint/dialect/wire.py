@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -26,6 +26,7 @@ from ...protocol import MalformedRecord, Record, Usage, decode_line
 __all__ = [
     "Call",
     "DialectError",
+    "Later",
     "chunk_message",
     "error_message",
     "failure",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Later: TypeAlias = Callable[[], Awaitable[Record]]
+"""Gives the answer to a call that has had its turn, and takes its time."""
 
 
 class DialectError(Exception):
