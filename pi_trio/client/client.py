@@ -34,7 +34,7 @@ from ..protocol import (
     State,
     decode_line,
     encode_record,
-    readdressed,
+    address_of,
     response_data,
 )
 from .arguments import check_one_of
@@ -262,7 +262,8 @@ class PiClient(Commands):
                     events.append(item)
                     continue
                 if forwarded and (taker := self._requests.taker_of(item)) is not None:
-                    events = self._published(events)
+                    if events:
+                        events = self._published(events)
                     taker.take_line(item)
                     continue
                 record = decode_line(item)
@@ -271,7 +272,8 @@ class PiClient(Commands):
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    events = self._published(events)
+                    if events:
+                        events = self._published(events)
                     self._resolve(record)
                     answered = True
                     continue
@@ -280,13 +282,13 @@ class PiClient(Commands):
             elif isinstance(item, bytes) and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
-        self._published(events)
+        if events:
+            self._published(events)
         return answered
 
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
-        if events:
-            self._events.publish(events)
+        self._events.publish(events)
         return []
 
     def _resolve(self, response: Record) -> None:
@@ -476,17 +478,13 @@ class PiClient(Commands):
                 self._look_where_it_is()
             deliver(response_to(command, response, error))
 
-        def pass_on(line: bytes) -> None:
-            assert deliver_line is not None
-            deliver_line(readdressed(line, command))
-
-        as_line = deliver_line is not None and kind not in _MOVES
-        pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
-        try:
-            self._send(transport, {**command, "id": pending.id})
-        except BaseException:
-            self._requests.forget(pending)
-            raise
+        id_ = self._requests.new_id()
+        self._send(transport, {**command, "id": id_})
+        # Behind the sending, as in _submit: Pi works meanwhile.
+        pending = self._requests.open_forwarded(kind, done, id=id_)
+        if deliver_line is not None and kind not in _MOVES:
+            with suppress(ProtocolError):  # their id cannot be written: whoever gets the record may know what to do
+                self._requests.deliver_line(pending, address_of(command), deliver_line)
         self._events.interrupt()
         return pending
 

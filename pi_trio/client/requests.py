@@ -11,7 +11,7 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 
 from ..abc import RecordTransport
 from ..errors import RequestTimeout
-from ..protocol import Record, response_id
+from ..protocol import Record, readdressed, response_id
 from .intake import Intake
 
 __all__ = ["ForwardedRequest", "PendingRequest", "RequestTable"]
@@ -127,25 +127,22 @@ class PendingRequest:
 
 
 class ForwardedRequest(PendingRequest):
-    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it; or
-    ``on_line``, if there is one and its response came as a line that Pi wrote.
-    """
+    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it."""
 
-    __slots__ = ("_on_done", "_on_line")
+    __slots__ = ("_address", "_on_done", "_on_line")
 
-    def __init__(
-        self, table: RequestTable, id_: str, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None
-    ) -> None:
+    def __init__(self, table: RequestTable, id_: str, command: str, on_done: Outcome) -> None:
         super().__init__(table, id_, command, None, math.inf)
         self._on_done = on_done
-        self._on_line = on_line
+        self._address = b""
+        self._on_line: Callable[[bytes], None] | None = None
 
     def take_line(self, line: bytes) -> None:
         """Its response has come."""
         assert self._on_line is not None
-        self._table.forget(self)
+        del self._table._pending[self.id], self._table._by_line[self.id]
         self.done = True
-        self._on_line(line)
+        self._on_line(readdressed(line, self._address))
 
     def give_up(self) -> None:
         """Nobody wants to know any more: ``on_done`` is not called. Pi may still carry it out."""
@@ -202,19 +199,19 @@ class RequestTable:
                 self._clock.deadline = pending.deadline
         return pending
 
-    def open_forwarded(
-        self, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None = None
-    ) -> ForwardedRequest:
-        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error; with
-        ``on_line``, that gets the response as its line, if it is one that Pi wrote.
-
-        They are called while the response is routed, and must neither block nor raise.
+    def open_forwarded(self, command: str, on_done: Outcome, *, id: str | None = None) -> ForwardedRequest:
+        """A request of somebody else's, without a time-out; with a new id, unless it has one. ``on_done`` gets the
+        response, or the error: it is called while that is routed, and must neither block nor raise.
         """
-        id_ = self.new_id()
-        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done, on_line)
-        if on_line is not None:
-            self._by_line[id_] = pending
+        if id is None:
+            id = self.new_id()
+        pending = self._pending[id] = ForwardedRequest(self, id, command, on_done)
         return pending
+
+    def deliver_line(self, pending: ForwardedRequest, address: bytes, on_line: Callable[[bytes], None]) -> None:
+        """Give its response to ``on_line`` instead, if it comes as a line that Pi wrote: readdressed to ``address``."""
+        pending._address, pending._on_line = address, on_line
+        self._by_line[pending.id] = pending
 
     @property
     def takes_lines(self) -> bool:

@@ -19,7 +19,7 @@ from .conversation import Conversation
 from .dialogs import Dialogs
 from .peer import Peer
 from .said import Said
-from .scope import Scope, scope_of
+from .scope import COMMAND_SCOPES, Scope
 
 __all__ = ["Records"]
 
@@ -81,21 +81,24 @@ class Records(Conversation):
 
     # --- from the peer ---------------------------------------------------------------------------------
 
-    def take(self, message: str) -> None:
+    def take(self, message: bytes) -> None:
         """One record, or several, each on a line."""
-        data = message.encode("utf-8", "surrogatepass")
-        for line in data.split(b"\n") if self._peer.batching else (data,):
-            if line and not line.isspace():
+        if self._peer.batching:
+            for line in message.split(b"\n"):
                 self._take_line(line)
+        else:
+            self._take_line(message)
 
     def _take_line(self, line: bytes) -> None:
         command = decode_line(line)
         if isinstance(command, MalformedRecord):
+            if not line.strip():
+                return  # a blank line is no record
             reason = f"Failed to parse command: {command.reason}"
             self._peer.send({"type": "response", "command": "parse", "success": False, "error": reason})
             return
         kind = command.get("type")
-        needed = scope_of(kind) if isinstance(kind, str) else Scope.ADMIN
+        needed = COMMAND_SCOPES.get(kind, Scope.ADMIN) if isinstance(kind, str) else Scope.ADMIN
         if self._peer.scope < needed:
             if kind != "extension_ui_response":
                 self._refuse(command, f"{kind} needs the scope {needed}; this connection has {self._peer.scope}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from .records import encode_record
 
-__all__ = ["readdressed", "response_id"]
+__all__ = ["address_of", "readdressed", "response_id"]
 
 _BEGINS = b'{"id":"'
 _GOES_ON = b'","type":"response",'
@@ -24,9 +24,16 @@ def response_id(line: bytes) -> str | None:
     return line[len(_BEGINS) : end].decode("latin-1") if line.startswith(_GOES_ON, end) else None
 
 
-def readdressed(line: bytes, command: dict[str, Any]) -> bytes:
-    """Such a line, as Pi would have written it to whoever sent ``command``: with their id, or none if they gave none."""
+def address_of(command: dict[str, Any]) -> bytes:
+    """How a response to whoever sent ``command`` begins, for :func:`readdressed`.
+
+    Raises:
+        ProtocolError: their id has no form in JSON.
+    """
+    return encode_record({"id": command["id"]}).removesuffix(b"}\n") if "id" in command else b""
+
+
+def readdressed(line: bytes, address: bytes) -> bytes:
+    """Such a line, as Pi would have written it to them: with their id, or none if they gave none."""
     rest = line[line.index(b'"', len(_BEGINS)) + 1 :]
-    if "id" not in command:
-        return b"{" + rest.removeprefix(b",")
-    return encode_record({"id": command["id"]}).removesuffix(b"}\n") + rest
+    return address + rest if address else b"{" + rest.removeprefix(b",")

@@ -43,7 +43,7 @@ T = TypeVar("T")
 class DialectError(Exception):
     """A call that is answered with an error: a ``code`` for programs, and a message for people."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: bytes) -> None:
         super().__init__(message)
         self.code = code
 
@@ -81,13 +81,13 @@ class Call:
 _WORDS: dict[type, str] = {str: "string", bool: "boolean", dict: "object", list: "list", int: "number"}
 
 
-def parse_call(message: str) -> Call:
+def parse_call(message: bytes) -> Call:
     """The request in a message.
 
     Raises:
         DialectError: it is none.
     """
-    record = decode_line(message.encode("utf-8", "surrogatepass"))
+    record = decode_line(message)
     if isinstance(record, MalformedRecord):
         raise DialectError("parse_error", record.reason)
     method, params = record.get("method"), record.get("params")
@@ -98,9 +98,9 @@ def parse_call(message: str) -> Call:
     return Call(record.get("id"), method, params or {})
 
 
-def request_id(message: str) -> Any:
+def request_id(message: bytes) -> Any:
     """The id of a message that is no request, if it has one all the same."""
-    record = decode_line(message.encode("utf-8", "surrogatepass"))
+    record = decode_line(message)
     return None if isinstance(record, MalformedRecord) else record.get("id")
 
 
