@@ -34,7 +34,6 @@ from ..protocol import (
     State,
     decode_line,
     encode_record,
-    address_of,
     response_data,
 )
 from .arguments import check_one_of
@@ -255,15 +254,14 @@ class PiClient(Commands):
         self.records_received += len(items)
         events: list[Item] = []
         answered = False
-        forwarded = self._requests.takes_lines
+        forwarded = self._requests.by_line
         for item in items:
             if isinstance(item, bytes):
                 if item.startswith(STREAMED):
                     events.append(item)
                     continue
                 if forwarded and (taker := self._requests.taker_of(item)) is not None:
-                    if events:
-                        events = self._published(events)
+                    events = self._published(events)
                     taker.take_line(item)
                     continue
                 record = decode_line(item)
@@ -272,8 +270,7 @@ class PiClient(Commands):
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    if events:
-                        events = self._published(events)
+                    events = self._published(events)
                     self._resolve(record)
                     answered = True
                     continue
@@ -282,13 +279,13 @@ class PiClient(Commands):
             elif isinstance(item, bytes) and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
-        if events:
-            self._published(events)
+        self._published(events)
         return answered
 
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
-        self._events.publish(events)
+        if events:
+            self._events.publish(events)
         return []
 
     def _resolve(self, response: Record) -> None:
@@ -483,8 +480,7 @@ class PiClient(Commands):
         # Behind the sending, as in _submit: Pi works meanwhile.
         pending = self._requests.open_forwarded(kind, done, id=id_)
         if deliver_line is not None and kind not in _MOVES:
-            with suppress(ProtocolError):  # their id cannot be written: whoever gets the record may know what to do
-                self._requests.deliver_line(pending, address_of(command), deliver_line)
+            self._requests.deliver_line(pending, command, deliver_line)
         self._events.interrupt()
         return pending
 

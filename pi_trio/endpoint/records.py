@@ -19,7 +19,7 @@ from .conversation import Conversation
 from .dialogs import Dialogs
 from .peer import Peer
 from .said import Said
-from .scope import COMMAND_SCOPES, Scope
+from .scope import Scope, scope_of
 
 __all__ = ["Records"]
 
@@ -98,7 +98,7 @@ class Records(Conversation):
             self._peer.send({"type": "response", "command": "parse", "success": False, "error": reason})
             return
         kind = command.get("type")
-        needed = COMMAND_SCOPES.get(kind, Scope.ADMIN) if isinstance(kind, str) else Scope.ADMIN
+        needed = scope_of(kind) if isinstance(kind, str) else Scope.ADMIN
         if self._peer.scope < needed:
             if kind != "extension_ui_response":
                 self._refuse(command, f"{kind} needs the scope {needed}; this connection has {self._peer.scope}")
@@ -107,13 +107,12 @@ class Records(Conversation):
         elif len(self._requests) >= self._max_in_flight:
             self._refuse(command, f"{self._max_in_flight} requests are waiting for an answer already")
         else:
-            self._submit(command)
+            self._submit(_Request(command))
 
     def _refuse(self, command: Record, reason: str) -> None:
         self._peer.send(failure_of(command, reason))
 
-    def _submit(self, command: Record) -> None:
-        request = _Request(command)
+    def _submit(self, request: _Request) -> None:
         self._requests.add(request)
         if self._waiting or not self._forward(request):
             request.deadline = trio.current_time() + self._request_timeout

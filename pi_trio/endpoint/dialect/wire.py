@@ -43,7 +43,7 @@ T = TypeVar("T")
 class DialectError(Exception):
     """A call that is answered with an error: a ``code`` for programs, and a message for people."""
 
-    def __init__(self, code: str, message: bytes) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
