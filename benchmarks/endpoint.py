@@ -69,7 +69,7 @@ async def _open_peer(runtime: Runtime, instance: Instance, mode: str, count: int
     if mode == "client":
         script = [str(Path(endpoint_client.__file__))]
     else:
-        script = ["-IS", str(Path(endpoint_peer.__file__)), mode]
+        script = ["-I", str(Path(endpoint_peer.__file__)), mode]
     command = [sys.executable, *script, instance.endpoint.url, token, str(count)]
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
@@ -98,12 +98,12 @@ async def _in_turn(
     return mine, theirs
 
 
-async def _round_trip(quick: bool) -> list[Comparison]:
+async def _round_trips(quick: bool, mode: str) -> tuple[list[float], list[float]]:
     block = 300
     with open_spec() as spec:
         async with open_runtime() as runtime:
             instance = await runtime.spawn(spec, endpoint=True)
-            async with _open_peer(runtime, instance, "requests", block) as peer:
+            async with _open_peer(runtime, instance, mode, block) as peer:
 
                 async def ours() -> float:
                     await peer.go()
@@ -118,8 +118,15 @@ async def _round_trip(quick: bool) -> list[Comparison]:
                 for _ in range(_WARM_UP // block):
                     await pipe()
                     await ours()
-                mine, theirs = await _in_turn(5 if quick else 20, ours, pipe)
-    return [compare("get_state over the endpoint, to the pipe", "us", mine, theirs, _ROUND_TRIP_BAR)]
+                return await _in_turn(10 if quick else 20, ours, pipe)
+
+
+async def _round_trip(quick: bool) -> list[Comparison]:
+    name = "get_state over the endpoint"
+    return [
+        compare(f"{name}, to the pipe", "us", *await _round_trips(quick, "requests"), _ROUND_TRIP_BAR),
+        compare(f"{name}, for a peer with json", "us", *await _round_trips(quick, "requests-json")),
+    ]
 
 
 async def _flood_pipe(instance: Instance, count: int) -> float:

@@ -34,7 +34,6 @@ from ..protocol import (
     State,
     decode_line,
     encode_record,
-    readdressed,
     response_data,
 )
 from .arguments import check_one_of
@@ -275,7 +274,7 @@ class PiClient(Commands):
         self.records_received += len(items)
         events: list[Item] = []
         answered = False
-        forwarded = self._requests.takes_lines
+        forwarded = self._requests.by_line
         for item in items:
             if isinstance(item, bytes):
                 if item.startswith(STREAMED):
@@ -509,19 +508,14 @@ class PiClient(Commands):
                 self._look_where_it_is()
             deliver(response_to(command, response, error))
 
-        def pass_on(line: bytes) -> None:
-            assert deliver_line is not None
-            deliver_line(readdressed(line, command))
-
-        as_line = deliver_line is not None and kind not in _UNSETTLING
-        pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
-        try:
-            self._send(transport, {**command, "id": pending.id})
-        except BaseException:
-            self._requests.forget(pending)
-            raise
+        id_ = self._requests.new_id()
+        self._send(transport, {**command, "id": id_})
+        # Behind the sending, as in _submit: Pi works meanwhile.
+        pending = self._requests.open_forwarded(kind, done, id=id_)
+        if deliver_line is not None and kind not in _UNSETTLING:
+            self._requests.deliver_line(pending, command, deliver_line)
         if kind in _ENDING:
-            self._unsettle(kind, pending.id)
+            self._unsettle(kind, id_)
         self._events.interrupt()
         return pending
 

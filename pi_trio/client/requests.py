@@ -10,8 +10,8 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from ..abc import RecordTransport
-from ..errors import RequestTimeout
-from ..protocol import Record, response_id
+from ..errors import ProtocolError, RequestTimeout
+from ..protocol import Record, readdressing, response_id
 from .intake import Intake
 
 __all__ = ["ForwardedRequest", "PendingRequest", "RequestTable"]
@@ -127,25 +127,22 @@ class PendingRequest:
 
 
 class ForwardedRequest(PendingRequest):
-    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it; or
-    ``on_line``, if there is one and its response came as a line that Pi wrote.
-    """
+    """A request of somebody else's. Nobody waits for it: ``on_done`` is called when it is done, by whoever ends it."""
 
-    __slots__ = ("_on_done", "_on_line")
+    __slots__ = ("_begins", "_on_done", "_on_line", "_replaced")
 
-    def __init__(
-        self, table: RequestTable, id_: str, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None
-    ) -> None:
+    def __init__(self, table: RequestTable, id_: str, command: str, on_done: Outcome) -> None:
         super().__init__(table, id_, command, None, math.inf)
         self._on_done = on_done
-        self._on_line = on_line
+        self._on_line: Callable[[bytes], None] | None = None
+        self._begins, self._replaced = b"", 0
 
     def take_line(self, line: bytes) -> None:
         """Its response has come."""
         assert self._on_line is not None
-        self._table.forget(self)
+        del self._table._pending[self.id], self._table.by_line[self.id]
         self.done = True
-        self._on_line(line)
+        self._on_line(self._begins + line[self._replaced :])
 
     def give_up(self) -> None:
         """Nobody wants to know any more: ``on_done`` is not called. Pi may still carry it out."""
@@ -161,7 +158,8 @@ class RequestTable:
 
     def __init__(self) -> None:
         self._pending: dict[str, PendingRequest] = {}
-        self._by_line: dict[str, ForwardedRequest] = {}  # those of them that take lines
+        self.by_line: dict[str, ForwardedRequest] = {}
+        """Those of them that take lines: while there are any, each line may be for :meth:`taker_of`."""
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
         self._earliest = math.inf  # no deadline comes before it
@@ -202,28 +200,27 @@ class RequestTable:
                 self._clock.deadline = pending.deadline
         return pending
 
-    def open_forwarded(
-        self, command: str, on_done: Outcome, on_line: Callable[[bytes], None] | None = None
-    ) -> ForwardedRequest:
-        """A new request of somebody else's, without a time-out. ``on_done`` gets the response, or the error; with
-        ``on_line``, that gets the response as its line, if it is one that Pi wrote.
-
-        They are called while the response is routed, and must neither block nor raise.
+    def open_forwarded(self, command: str, on_done: Outcome, *, id: str | None = None) -> ForwardedRequest:
+        """A request of somebody else's, without a time-out; with a new id, unless it has one. ``on_done`` gets the
+        response, or the error: it is called while that is routed, and must neither block nor raise.
         """
-        id_ = self.new_id()
-        pending = self._pending[id_] = ForwardedRequest(self, id_, command, on_done, on_line)
-        if on_line is not None:
-            self._by_line[id_] = pending
+        if id is None:
+            id = self.new_id()
+        pending = self._pending[id] = ForwardedRequest(self, id, command, on_done)
         return pending
 
-    @property
-    def takes_lines(self) -> bool:
-        """Whether a line that comes may be for :meth:`taker_of`."""
-        return bool(self._by_line)
+    def deliver_line(self, pending: ForwardedRequest, command: Record, on_line: Callable[[bytes], None]) -> None:
+        """Give its response to ``on_line`` instead, if it comes as a line that Pi wrote: as to who sent ``command``."""
+        try:
+            pending._begins, pending._replaced = readdressing(pending.id, command)
+        except ProtocolError:
+            return  # their id cannot be written: whoever gets the record may know what to do
+        pending._on_line = on_line
+        self.by_line[pending.id] = pending
 
     def taker_of(self, line: bytes) -> ForwardedRequest | None:
         """The forwarded request that takes this line, for :meth:`ForwardedRequest.take_line`, if it is for one."""
-        return self._by_line.get(response_id(line) or "")
+        return self.by_line.get(response_id(line) or "")
 
     def resolve(self, record: Record) -> bool:
         """Give a response to the request it belongs to. Whether there is one: its caller may have given up."""
@@ -231,8 +228,8 @@ class RequestTable:
         pending = self._pending.pop(id_, None) if type(id_) is str else None
         if pending is None:
             return False
-        if self._by_line:
-            self._by_line.pop(pending.id, None)
+        if self.by_line:
+            self.by_line.pop(pending.id, None)
         if pending._on_response is not None:
             try:
                 pending._on_response(record)
@@ -245,13 +242,13 @@ class RequestTable:
     def forget(self, pending: PendingRequest) -> None:
         """Nobody waits for it any more."""
         self._pending.pop(pending.id, None)
-        self._by_line.pop(pending.id, None)
+        self.by_line.pop(pending.id, None)
 
     def fail(self, ids: Iterable[str], make_error: Callable[[], Exception]) -> None:
         """No response will come to these, as far as they are still waited for."""
         failing = [pending for id_ in ids if (pending := self._pending.pop(id_, None)) is not None]
         for pending in failing:
-            self._by_line.pop(pending.id, None)
+            self.by_line.pop(pending.id, None)
             pending._finish(None, make_error())
 
     def fail_all(self, make_error: Callable[[], Exception]) -> None:

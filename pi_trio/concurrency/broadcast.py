@@ -230,7 +230,11 @@ class Broadcast(Generic[T]):
     @property
     def congested(self) -> bool:
         """Whether a subscriber has to be waited for."""
-        return any(subscription.congested for subscription in self._subscriptions)
+        # No generator: this is asked behind each response, and hardly ever there is more than one of them.
+        for subscription in self._subscriptions:  # noqa: SIM110
+            if subscription.congested:
+                return True
+        return False
 
     async def wait_uncongested(self) -> None:
         """Wait until no subscriber has to be waited for, or until :meth:`interrupt`."""

@@ -17,8 +17,8 @@ class Conversation(ABC):
     """One peer's. Nothing but :meth:`run` may block."""
 
     @abstractmethod
-    def take(self, message: str) -> None:
-        """A message came."""
+    def take(self, message: bytes) -> None:
+        """A text came. It is UTF-8."""
 
     @abstractmethod
     def show(self, said: Said) -> None:
@@ -66,7 +66,7 @@ class Undecided(Conversation):
         self._has_spoken = trio.Event()
         self._held: list[Said] = []
 
-    def take(self, message: str) -> None:
+    def take(self, message: bytes) -> None:
         """See :class:`Conversation`."""
         if not self._has_spoken.is_set():
             self._decide(is_dialect=_is_dialect(message))
@@ -117,6 +117,6 @@ class Undecided(Conversation):
         self._held.clear()
 
 
-def _is_dialect(message: str) -> bool:
-    record = decode_line(message.encode("utf-8", "surrogatepass"))
+def _is_dialect(message: bytes) -> bool:
+    record = decode_line(message)
     return not isinstance(record, MalformedRecord) and "type" not in record and "method" in record

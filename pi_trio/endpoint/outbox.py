@@ -21,6 +21,8 @@ class Outbox:
         self._bytes = 0
         self._taker: trio.lowlevel.Task | None = None
         self._closed = False
+        self.idle = True
+        """Whether it takes frames, and none is waiting: what goes out now does not overtake anything."""
 
     def __repr__(self) -> str:
         return f"<Outbox {'closed' if self._closed else 'open'} {self._bytes}/{self._most_bytes} bytes>"
@@ -29,11 +31,6 @@ class Outbox:
     def waiting_bytes(self) -> int:
         """How much has not been taken yet."""
         return self._bytes
-
-    @property
-    def idle(self) -> bool:
-        """Whether it takes frames, and none is waiting: what goes out now does not overtake anything."""
-        return not self._queue and not self._closed
 
     def put(self, frames: bytes) -> bool:
         """Queue whole frames (none: only wake the taker). Whether they were taken: not when it is full, or closed.
@@ -44,12 +41,14 @@ class Outbox:
             return False
         self._queue.append(frames)
         self._bytes += len(frames)
+        self.idle = False
         self._wake()
         return True
 
     def close(self, *, drop: bool = False) -> None:
         """Take nothing more; with ``drop``, forget what is waiting. Idempotent."""
         self._closed = True
+        self.idle = False
         if drop:
             self._queue.clear()
             self._bytes = 0
@@ -72,6 +71,7 @@ class Outbox:
             taken.append(self._queue.popleft())
             size += len(taken[-1])
         self._bytes -= size
+        self.idle = not self._queue and not self._closed
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def _wake(self) -> None:

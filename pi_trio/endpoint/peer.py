@@ -109,7 +109,8 @@ class Peer:
 
     def send_line(self, line: bytes) -> None:
         """Queue one record that is a line already, but for its line end."""
-        line = well_formed(line)
+        if not line.isascii():
+            line = well_formed(line)
         self.send_frames(text_frame(line + b"\n") if self.batching else text_frame(line))
 
     def send_frames(self, frames: bytes) -> None:
@@ -159,11 +160,12 @@ class Peer:
         shortcut = self._stream.shortcut
 
         def take(text: bytes) -> bool:
-            try:
-                message = text.decode()
-            except UnicodeDecodeError:
-                return False  # whoever gets it knows what to say
-            conversation.take(message)
+            if not text.isascii():
+                try:
+                    text.decode()
+                except UnicodeDecodeError:
+                    return False  # whoever gets it knows what to say
+            conversation.take(text)
             return True
 
         shortcut.on_text = take
@@ -171,7 +173,7 @@ class Peer:
             while True:
                 message = await self._socket.get_message()
                 if isinstance(message, str):
-                    conversation.take(message)
+                    conversation.take(message.encode())
                     shortcut.taken()
                 else:
                     self.close(CloseCode.UNSUPPORTED, "text messages are wanted")

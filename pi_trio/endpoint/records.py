@@ -81,16 +81,19 @@ class Records(Conversation):
 
     # --- from the peer ---------------------------------------------------------------------------------
 
-    def take(self, message: str) -> None:
+    def take(self, message: bytes) -> None:
         """One record, or several, each on a line."""
-        data = message.encode("utf-8", "surrogatepass")
-        for line in data.split(b"\n") if self._peer.batching else (data,):
-            if line and not line.isspace():
+        if self._peer.batching:
+            for line in message.split(b"\n"):
                 self._take_line(line)
+        else:
+            self._take_line(message)
 
     def _take_line(self, line: bytes) -> None:
         command = decode_line(line)
         if isinstance(command, MalformedRecord):
+            if not line.strip():
+                return  # a blank line is no record
             reason = f"Failed to parse command: {command.reason}"
             self._peer.send({"type": "response", "command": "parse", "success": False, "error": reason})
             return
@@ -104,13 +107,12 @@ class Records(Conversation):
         elif len(self._requests) >= self._max_in_flight:
             self._refuse(command, f"{self._max_in_flight} requests are waiting for an answer already")
         else:
-            self._submit(command)
+            self._submit(_Request(command))
 
     def _refuse(self, command: Record, reason: str) -> None:
         self._peer.send(failure_of(command, reason))
 
-    def _submit(self, command: Record) -> None:
-        request = _Request(command)
+    def _submit(self, request: _Request) -> None:
         self._requests.add(request)
         if self._waiting or not self._forward(request):
             request.deadline = trio.current_time() + self._request_timeout

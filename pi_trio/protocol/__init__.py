@@ -15,7 +15,7 @@ from .messages import __all__ as _messages
 from .models import *
 from .models import __all__ as _models
 from .records import Item, Record, RecordDecoder, cut_off, decode_line, decoded, encode_record
-from .response_line import readdressed, response_id
+from .response_line import readdressing, response_id
 from .tree import *
 from .tree import __all__ as _tree
 from .ui import *
@@ -34,7 +34,7 @@ __all__ = [  # noqa: PLE0604
     "decode_line",
     "decoded",
     "encode_record",
-    "readdressed",
+    "readdressing",
     "response_id",
     "structure",
     *_commands,

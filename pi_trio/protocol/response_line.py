@@ -10,7 +10,7 @@ from typing import Any
 
 from .records import encode_record
 
-__all__ = ["readdressed", "response_id"]
+__all__ = ["readdressing", "response_id"]
 
 _BEGINS = b'{"id":"'
 _GOES_ON = b'","type":"response",'
@@ -24,9 +24,14 @@ def response_id(line: bytes) -> str | None:
     return line[len(_BEGINS) : end].decode("latin-1") if line.startswith(_GOES_ON, end) else None
 
 
-def readdressed(line: bytes, command: dict[str, Any]) -> bytes:
-    """Such a line, as Pi would have written it to whoever sent ``command``: with their id, or none if they gave none."""
-    rest = line[line.index(b'"', len(_BEGINS)) + 1 :]
+def readdressing(id_: str, command: dict[str, Any]) -> tuple[bytes, int]:
+    """How a line that answers the request ``id_`` is passed on as Pi would have written it to whoever sent ``command``,
+    with their id, or none if they gave none: this is put in place of so many bytes at its beginning.
+
+    Raises:
+        ProtocolError: their id has no form in JSON.
+    """
+    replaced = len(_BEGINS) + len(id_) + 1
     if "id" not in command:
-        return b"{" + rest.removeprefix(b",")
-    return encode_record({"id": command["id"]}).removesuffix(b"}\n") + rest
+        return b"{", replaced + 1  # the comma, too
+    return encode_record({"id": command["id"]}).removesuffix(b"}\n"), replaced

@@ -28,6 +28,7 @@ class FrameStream(trio.abc.Stream):
         # write it does. (On Windows, a socket is no file descriptor.)
         self._plain = stream.socket if os.name == "posix" and isinstance(stream, trio.SocketStream) else None
         self._lock = trio.StrictFIFOLock()
+        self._writers = 0  # that have the lock, or wait for it
         self._rest = b""  # of frames that did not fit into the socket
         self._cut = False
 
@@ -41,7 +42,7 @@ class FrameStream(trio.abc.Stream):
 
     def send_nowait(self, frames: bytes) -> bool:
         """Write frames at once, where that can be done. Whether any of it was: then :attr:`unfinished` may be."""
-        if self._plain is None or self._rest or self._cut or self._lock.locked():
+        if self._plain is None or self._rest or self._cut or self._writers:
             return False
         try:
             written = os.write(self._plain.fileno(), frames)
@@ -53,13 +54,17 @@ class FrameStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See :class:`trio.abc.SendStream`."""
-        async with self._lock:
-            if self._cut:
-                raise trio.BrokenResourceError("a frame was cut off here")
-            whole, self._rest = self._rest + bytes(data) if self._rest else data, b""
-            self._cut = True
-            await self._stream.send_all(whole)
-            self._cut = False
+        self._writers += 1
+        try:
+            async with self._lock:
+                if self._cut:
+                    raise trio.BrokenResourceError("a frame was cut off here")
+                whole, self._rest = self._rest + bytes(data) if self._rest else data, b""
+                self._cut = True
+                await self._stream.send_all(whole)
+                self._cut = False
+        finally:
+            self._writers -= 1
 
     async def wait_send_all_might_not_block(self) -> None:
         """See :class:`trio.abc.SendStream`."""

@@ -70,6 +70,21 @@ def nested(depth: int) -> str:
     return '{"a":' * depth + "1" + "}" * depth
 
 
+def test_an_id_that_can_be_read_but_not_be_written_harms_nobody() -> None:
+    async def test(world: World) -> None:
+        async with world.connect() as peer, world.connect() as other:
+            await peer.socket.send_message(f'{{"type":"get_state","id":{"[" * 1000}{"]" * 1000}}}')
+            await other.send({"id": 2, "type": "get_state"})
+            for request in await world.asked(2):
+                world.pi.says(f'{{"id":"{request["id"]}","type":"response","success":true}}'.encode())
+            answer = await peer.receive()
+            assert "id" not in answer
+            assert answer["success"] is False
+            assert await other.receive() == {"id": 2, "type": "response", "success": True}
+
+    served(test)
+
+
 def test_what_is_nested_more_deeply_than_encoders_go_harms_nobody() -> None:
     async def test(world: World) -> None:
         async with world.connect() as peer:

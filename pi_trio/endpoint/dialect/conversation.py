@@ -96,7 +96,7 @@ class Dialect(Conversation):
 
     # --- calls -------------------------------------------------------------------------------------------
 
-    def take(self, message: str) -> None:
+    def take(self, message: bytes) -> None:
         """See :class:`Conversation`."""
         try:
             call = parse_call(message)

@@ -85,13 +85,13 @@ class Call:
 _WORDS: dict[type, str] = {str: "string", bool: "boolean", dict: "object", list: "list", int: "number"}
 
 
-def parse_call(message: str) -> Call:
+def parse_call(message: bytes) -> Call:
     """The request in a message.
 
     Raises:
         DialectError: it is none.
     """
-    record = decode_line(message.encode("utf-8", "surrogatepass"))
+    record = decode_line(message)
     if isinstance(record, MalformedRecord):
         raise DialectError("parse_error", record.reason)
     method, params = record.get("method"), record.get("params")
@@ -102,9 +102,9 @@ def parse_call(message: str) -> Call:
     return Call(record.get("id"), method, params or {})
 
 
-def request_id(message: str) -> Any:
+def request_id(message: bytes) -> Any:
     """The id of a message that is no request, if it has one all the same."""
-    record = decode_line(message.encode("utf-8", "surrogatepass"))
+    record = decode_line(message)
     return None if isinstance(record, MalformedRecord) else record.get("id")
 
 
