@@ -271,8 +271,10 @@ class PiClient(Commands):
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    events = self._published(events)
-                    self._resolve(record)
+                    if events:
+                        events = self._published(events)
+                    if not self._requests.resolve(record):
+                        self._note_late(record)
                     answered = True
                     continue
                 if kind in _ROUTED and self._heed(record):
@@ -280,19 +282,18 @@ class PiClient(Commands):
             elif isinstance(item, bytes) and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
-        self._published(events)
+        if events:
+            self._published(events)
         return answered
 
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
-        if events:
-            self._events.publish(events)
+        self._events.publish(events)
         return []
 
-    def _resolve(self, response: Record) -> None:
-        if not self._requests.resolve(response):
-            self._late_responses += 1
-            _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
+    def _note_late(self, response: Record) -> None:
+        self._late_responses += 1
+        _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
 
     def _heed(self, event: Record) -> bool:
         """Note what an event means to the client itself. Whether it concerns nobody else."""

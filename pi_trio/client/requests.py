@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, Task, current_task, wait_task_rescheduled
 
 from ..abc import RecordTransport
+from ..concurrency import wake
 from ..errors import RequestTimeout
 from ..protocol import Record, response_id
 from .intake import Intake
@@ -111,15 +112,14 @@ class PendingRequest:
         task = self._task
         if task is not None:
             self._task = None
-            reschedule(task)
+            wake(task)
         elif self.reads is not None:
             self.reads.interrupt()
 
     def _finish(self, response: Record | None, error: Exception | None = None) -> None:
         assert not self.done, "a request has one outcome"
         self.done = True
-        self._response = response
-        self._error = error
+        self._response, self._error = response, error
         self._wake()
 
     def _too_late(self) -> RequestTimeout:

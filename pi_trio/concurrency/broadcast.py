@@ -16,6 +16,8 @@ from typing import Generic, Self, TypeAlias, TypeVar
 import attrs
 import trio
 
+from .waking import wake
+
 __all__ = ["Broadcast", "Lagged", "Subscription", "WhenFull"]
 
 T = TypeVar("T")
@@ -92,7 +94,7 @@ class Subscription(Generic[T]):
 
     def _wake(self) -> None:
         if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader)
+            wake(self._reader)
             self._reader = None
 
     def end(self, make_error: MakeError = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from ..abc import ReceivePipe, RecordTransport, SendPipe
+from ..concurrency import wake
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, LineSplitter, MalformedRecord, cut_off
 
 __all__ = ["PipeTransport"]
@@ -68,17 +69,20 @@ class PipeTransport(RecordTransport):
             raise trio.BrokenResourceError("nobody reads the other end of the pipe")
         if self._closing:
             raise trio.ClosedResourceError("the sending side was closed")
-        collect = self._queue or (self._many and len(record) < _BYTES_PER_WRITE)
-        written = 0 if collect else self._write(record)
+        queued = len(self._queue)
+        collect = queued or (self._many and len(record) < _BYTES_PER_WRITE)
         self._many = True
-        if written == len(record):
-            return
-        if len(self._queue) + len(record) > _MAX_QUEUED_BYTES and not written:
+        if not collect:
+            written = self._write(record)
+            if written == len(record):
+                return
+            record = record[written:]
+        if queued + len(record) > _MAX_QUEUED_BYTES and (collect or not written):
             raise trio.WouldBlock
-        self._queue += record[written:]
-        if collect and len(self._queue) - len(record) < _COLLECTED_BYTES <= len(self._queue):
+        self._queue += record
+        if collect and queued < _COLLECTED_BYTES <= queued + len(record):
             self._write_queue()  # when it gets there, not beyond: then Pi does not read, and trying again is no use
-        if self._queue:
+        if self._queue and self._idle is not None:
             self._rouse_sender()
 
     async def run_sender(self) -> None:
@@ -110,7 +114,7 @@ class PipeTransport(RecordTransport):
         # By hand: with an Event for each time, whoever sends pays twice as much.
         task, self._idle = self._idle, None
         if task is not None:
-            trio.lowlevel.reschedule(task)
+            wake(task)
 
     def close_sending(self) -> None:
         """Close the pipe once the queue has been written. Idempotent."""
