@@ -52,7 +52,7 @@ class PendingRequest:
     ) -> None:
         self.id = id_
         self.command = command
-        self.deadline = math.inf if timeout == math.inf else trio.current_time() + timeout
+        self.deadline = math.inf if timeout == math.inf else table.now() + timeout
         self._timeout = timeout
         self._table = table
         self._task: Task | None = None
@@ -165,6 +165,8 @@ class RequestTable:
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
         self._earliest = math.inf  # no deadline comes before it
+        self.now: Callable[[], float] = trio.current_time
+        """What time it is, on the Trio clock."""
         self.keeps_time = False
         """Whether requests are timed out from here; if not, whoever waits for one does it."""
 
@@ -267,6 +269,7 @@ class RequestTable:
         time of a request. ``work`` is cancelled and called again when one is too late.
         """
         self.keeps_time = True
+        self.now = trio.lowlevel.current_clock().current_time  # it stays the same, and the way to it is as long as it
         try:
             while True:
                 self._earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
