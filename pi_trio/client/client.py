@@ -271,8 +271,7 @@ class PiClient(Commands):
             if type(record) is dict:
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
-                    if events:
-                        events = self._published(events)
+                    events = self._published(events)
                     if not self._requests.resolve(record):
                         self._note_late(record)
                     answered = True
@@ -282,13 +281,13 @@ class PiClient(Commands):
             elif isinstance(item, bytes) and not item.strip():
                 continue  # a blank line is no record
             events.append(record)
-        if events:
-            self._published(events)
+        self._published(events)
         return answered
 
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
-        self._events.publish(events)
+        if events:
+            self._events.publish(events)
         return []
 
     def _note_late(self, response: Record) -> None:

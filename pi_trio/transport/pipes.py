@@ -71,18 +71,16 @@ class PipeTransport(RecordTransport):
             raise trio.ClosedResourceError("the sending side was closed")
         queued = len(self._queue)
         collect = queued or (self._many and len(record) < _BYTES_PER_WRITE)
+        written = 0 if collect else self._write(record)
         self._many = True
-        if not collect:
-            written = self._write(record)
-            if written == len(record):
-                return
-            record = record[written:]
-        if queued + len(record) > _MAX_QUEUED_BYTES and (collect or not written):
+        if written == len(record):
+            return
+        if queued + len(record) > _MAX_QUEUED_BYTES and not written:
             raise trio.WouldBlock
-        self._queue += record
+        self._queue += record[written:]
         if collect and queued < _COLLECTED_BYTES <= queued + len(record):
             self._write_queue()  # when it gets there, not beyond: then Pi does not read, and trying again is no use
-        if self._queue and self._idle is not None:
+        if self._queue:
             self._rouse_sender()
 
     async def run_sender(self) -> None:

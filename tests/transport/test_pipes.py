@@ -205,7 +205,7 @@ def test_a_receive_is_interrupted_before_it_has_begun_to_wait_for_the_pipe_too()
     class Interrupt(trio.abc.Instrument):
         transport: PipeTransport
 
-        def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002
+        def before_io_wait(self, timeout: float) -> None:
             trio.lowlevel.remove_instrument(self)
             self.transport.interrupt()
 
