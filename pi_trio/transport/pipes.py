@@ -80,7 +80,7 @@ class PipeTransport(RecordTransport):
         self._queue += record[written:]
         if collect and queued < _COLLECTED_BYTES <= queued + len(record):
             self._write_queue()  # when it gets there, not beyond: then Pi does not read, and trying again is no use
-        if self._queue:
+        if self._queue and self._idle is not None:  # one of many finds it idle: not worth a call for each
             self._rouse_sender()
 
     async def run_sender(self) -> None:
