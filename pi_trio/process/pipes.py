@@ -17,10 +17,6 @@ __all__ = ["FdReceivePipe", "FdSendPipe"]
 # The default capacity of a Linux pipe: one read empties it.
 _READ_BYTES = 65536
 
-# A reader that looked too early waits for the pipe this often before it looks so early again: where the writer has to
-# share its processor with us, looking never helps, and takes a tenth of a round trip.
-_WAITS_AFTER_A_MISS = 8
-
 
 class _Fd:
     """Owns one descriptor. Gone is -1, so that a reused number can never be touched."""
@@ -69,33 +65,24 @@ class FdReceivePipe(_Fd, ReceivePipe):
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
         self._interrupted = False
-        self._waits_first = 0
 
     async def receive_some(self) -> bytes | None:
         """See :meth:`pi_trio.abc.ReceivePipe.receive_some`."""
         self._interrupted = False
-        # One of the two comes first, which makes every call a checkpoint, and a reader of an endless flood a good
-        # neighbour. What was asked for just before is often there behind a turn of the scheduler, and need not be waited
-        # for: arming epoll and being woken by it takes a fifth of a round trip.
-        if self._waits_first:
-            self._waits_first -= 1
-            await self._wait_readable()
-        else:
-            await trio.lowlevel.checkpoint()
+        # First, so that a reader of an endless flood is a good neighbour. What was asked for just before is often there
+        # behind it, and need not be waited for: arming epoll and being woken by it takes a fifth of a round trip.
+        await trio.lowlevel.checkpoint()
         while not self._interrupted:
             try:
                 return os.read(self._open_fd(), _READ_BYTES)
             except BlockingIOError:
-                self._waits_first = _WAITS_AFTER_A_MISS
-                await self._wait_readable()
+                pass
+            try:
+                await trio.lowlevel.wait_readable(self._fd)
+            except trio.ClosedResourceError:
+                if self._fd < 0:
+                    raise
         return None
-
-    async def _wait_readable(self) -> None:
-        try:
-            await trio.lowlevel.wait_readable(self._open_fd())
-        except trio.ClosedResourceError:  # interrupted, if not closed
-            if self._fd < 0:
-                raise
 
     def read_nowait(self) -> bytes:
         """See :meth:`pi_trio.abc.ReceivePipe.read_nowait`."""
