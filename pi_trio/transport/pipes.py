@@ -19,9 +19,9 @@ _MAX_QUEUED_BYTES = 64 * 1024 * 1024
 # The default capacity of a Linux pipe: more would not fit anyway.
 _BYTES_PER_WRITE = 64 * 1024
 
-# Small records are collected until they are this long together, about eight requests: Pi answers those while the next
+# Small records are collected until they are this long together, about fifteen requests: Pi answers those while the next
 # ones are made. With 32 requests under way, a seventh of the time went into waiting for each other.
-_COLLECTED_BYTES = 256
+_COLLECTED_BYTES = 512
 
 
 class PipeTransport(RecordTransport):
