@@ -291,7 +291,10 @@ class PiClient(Commands):
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
                     events = self._published(events)
-                    self._resolve(record)
+                    if self.turn.waits:
+                        self.turn.over(record["id"])
+                    if not self._requests.resolve(record):
+                        self._note_late(record)
                     answered = True
                     continue
                 if kind in _ROUTED and self._heed(record):
@@ -308,12 +311,9 @@ class PiClient(Commands):
             self._events.publish(events)
         return []
 
-    def _resolve(self, response: Record) -> None:
-        if self.turn.waits:
-            self.turn.over(response.get("id"))
-        if not self._requests.resolve(response):
-            self._late_responses += 1
-            _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
+    def _note_late(self, response: Record) -> None:
+        self._late_responses += 1
+        _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
 
     def _heed(self, event: Record) -> bool:
         """Note what an event means to the client itself. Whether it concerns nobody else."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..abc import RecordTransport
-from ..concurrency import Broadcast
+from ..concurrency import Broadcast, wake
 from ..protocol import Item
 
 if TYPE_CHECKING:
@@ -101,5 +101,5 @@ class Intake:
             pending.reads = self._reader = None
             self.free = self._owned
             if self._parked is not None:
-                trio.lowlevel.reschedule(self._parked)
+                wake(self._parked)
                 self._parked = None

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, Task, current_task, wait_task_rescheduled
 
 from ..abc import RecordTransport
+from ..concurrency import wake
 from ..errors import ProtocolError, RequestTimeout
 from ..protocol import Record, readdressing, response_id
 from .intake import Intake
@@ -51,7 +52,7 @@ class PendingRequest:
     ) -> None:
         self.id = id_
         self.command = command
-        self.deadline = math.inf if timeout == math.inf else trio.current_time() + timeout
+        self.deadline = math.inf if timeout == math.inf else table.now() + timeout
         self._timeout = timeout
         self._table = table
         self._task: Task | None = None
@@ -111,15 +112,14 @@ class PendingRequest:
         task = self._task
         if task is not None:
             self._task = None
-            reschedule(task)
+            wake(task)
         elif self.reads is not None:
             self.reads.interrupt()
 
     def _finish(self, response: Record | None, error: Exception | None = None) -> None:
         assert not self.done, "a request has one outcome"
         self.done = True
-        self._response = response
-        self._error = error
+        self._response, self._error = response, error
         self._wake()
 
     def _too_late(self) -> RequestTimeout:
@@ -163,6 +163,8 @@ class RequestTable:
         self._last_id = 0
         self._clock: trio.CancelScope | None = None
         self._earliest = math.inf  # no deadline comes before it
+        self.now: Callable[[], float] = trio.current_time
+        """What time it is, on the Trio clock."""
         self.keeps_time = False
         """Whether requests are timed out from here; if not, whoever waits for one does it."""
 
@@ -264,6 +266,7 @@ class RequestTable:
         time of a request. ``work`` is cancelled and called again when one is too late.
         """
         self.keeps_time = True
+        self.now = trio.lowlevel.current_clock().current_time  # it stays the same, and the way to it is as long as it
         try:
             while True:
                 self._earliest = min((pending.deadline for pending in self._pending.values()), default=math.inf)

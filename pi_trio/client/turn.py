@@ -25,6 +25,8 @@ class Turn:
     def __init__(self) -> None:
         self._lock = trio.Lock()
         self._under_way: set[str] = set()
+        self.waits = False
+        """Whether there is something to be told of by :meth:`over`. (No property: it is looked at with each response.)"""
         self._free = trio.Event()
         self._prompted = trio.Event()
         self._prompted.set()
@@ -81,14 +83,10 @@ class Turn:
 
     # --- what Pi is about ----------------------------------------------------------------------------------
 
-    @property
-    def waits(self) -> bool:
-        """Whether there is something to be told of by :meth:`over`."""
-        return bool(self._under_way)
-
     def began(self, id: str) -> None:
         """Pi has been asked for something of that kind."""
         self._under_way.add(id)
+        self.waits = True
 
     def over(self, id: object) -> None:
         """It has answered. Nothing happens when it was something else."""
@@ -103,5 +101,6 @@ class Turn:
 
     def _let_go(self) -> None:
         if not self._under_way:
+            self.waits = False
             self._free.set()
             self._free = trio.Event()

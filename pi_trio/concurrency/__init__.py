@@ -1,9 +1,10 @@
-"""What Trio lacks: ordered shutdown, a broadcast with lag, a value to wait for."""
+"""What Trio lacks: ordered shutdown, a broadcast with lag, a value to wait for, a cheap way to wake a task."""
 
 from __future__ import annotations
 
 from .broadcast import Broadcast, Lagged, Subscription, WhenFull
 from .service import ServiceNursery, open_service_nursery
+from .waking import wake
 from .watched import Changes, Watched
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "Watched",
     "WhenFull",
     "open_service_nursery",
+    "wake",
 ]

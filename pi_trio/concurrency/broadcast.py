@@ -16,6 +16,8 @@ from typing import Generic, Self, TypeAlias, TypeVar
 import attrs
 import trio
 
+from .waking import wake
+
 __all__ = ["Broadcast", "Lagged", "Subscription", "WhenFull"]
 
 T = TypeVar("T")
@@ -92,7 +94,7 @@ class Subscription(Generic[T]):
 
     def _wake(self) -> None:
         if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader)
+            wake(self._reader)
             self._reader = None
 
     def end(self, make_error: MakeError = None) -> None:
@@ -194,6 +196,7 @@ class Broadcast(Generic[T]):
     def __init__(self) -> None:
         self._subscriptions: list[Subscription[T]] = []
         self._lot = trio.lowlevel.ParkingLot()
+        self._waited_for = False  # somebody may be in there
         self._make_error: MakeError = None
         self.closed = False
         """Whether :meth:`close` was called."""
@@ -239,13 +242,15 @@ class Broadcast(Generic[T]):
     async def wait_uncongested(self) -> None:
         """Wait until no subscriber has to be waited for, or until :meth:`interrupt`."""
         if self.congested:
+            self._waited_for = True
             await self._lot.park()  # no checkpoint before it: an interrupt in between would be lost
         else:
             await trio.lowlevel.checkpoint()
 
     def interrupt(self) -> None:
         """Let :meth:`wait_uncongested` return though a subscriber is still behind."""
-        if self._lot:  # asked with every request, and nearly always nobody waits
+        if self._waited_for:  # asked with every request, and nearly always nobody waits
+            self._waited_for = False
             self._lot.unpark_all()
 
     def _forget(self, subscription: Subscription[T]) -> None:

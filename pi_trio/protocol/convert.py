@@ -69,7 +69,9 @@ def _exactly(kind: type, *, but_not: type | None = None) -> Callable[[Any, Any],
 
 def _number(value: Any, _: Any) -> float:
     # JSON has one kind of number; what JavaScript prints without a fraction arrives as int.
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float:
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # made once, as `int | float` is not
         raise ShapeError(f"{type(value).__name__} where a number was expected")
     try:
         return float(value)

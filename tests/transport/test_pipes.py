@@ -196,3 +196,59 @@ def test_an_interrupted_receive_returns_nothing_and_loses_nothing() -> None:
             assert list(await transport.receive()) == [b'{"a":1}']
 
     run(main)
+
+
+def test_a_receive_is_interrupted_before_it_has_begun_to_wait_for_the_pipe_too() -> None:
+    """Its first turn of the scheduler is for the others, and one of them may have a reason."""
+
+    @attrs.define(eq=False)
+    class Interrupt(trio.abc.Instrument):
+        transport: PipeTransport
+
+        def before_io_wait(self, timeout: float) -> None:
+            trio.lowlevel.remove_instrument(self)
+            self.transport.interrupt()
+
+    async def main() -> None:
+        with connected() as (transport, other):
+            trio.lowlevel.add_instrument(Interrupt(transport))
+            assert list(await transport.receive()) == []
+            os.write(other.stdout, b"{}\n")
+            assert list(await transport.receive()) == [b"{}"]
+
+    run(main)
+
+
+def test_a_cancelled_receive_reads_nothing_though_there_is_something() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            os.write(other.stdout, b"{}\n")
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await transport.receive()
+            assert scope.cancelled_caught
+            assert list(await transport.receive()) == [b"{}"]
+
+    run(main)
+
+
+def test_a_reader_of_what_does_not_end_lets_others_run() -> None:
+    async def main() -> None:
+        with connected() as (transport, other):
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await trio.lowlevel.checkpoint()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(count)
+                for _ in range(20):
+                    os.write(other.stdout, b"{}\n")
+                    assert list(await transport.receive()) == [b"{}"]
+                nursery.cancel_scope.cancel()
+            assert turns >= 19
+
+    run(main)

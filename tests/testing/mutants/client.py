@@ -54,8 +54,8 @@ MUTANTS = (
         "events-before-a-response-lost",
         "events that come in one piece with a response behind them are dropped",
         (
-            "                    events = self._published(events)\n                    self._resolve(record)\n",
-            "                    events = []\n                    self._resolve(record)\n",
+            "                    events = self._published(events)\n                    if not self._requests.resolve(record):\n",
+            "                    events = []\n                    if not self._requests.resolve(record):\n",
         ),
     ),
     _of(
@@ -63,8 +63,8 @@ MUTANTS = (
         "events-before-a-response-twice",
         "events that come in one piece with a response behind them are published twice",
         (
-            "                    events = self._published(events)\n                    self._resolve(record)\n",
-            "                    self._published(events)\n                    self._resolve(record)\n",
+            "                    events = self._published(events)\n                    if not self._requests.resolve(record):\n",
+            "                    self._published(events)\n                    if not self._requests.resolve(record):\n",
         ),
     ),
     _of(

@@ -78,8 +78,8 @@ MUTANTS = (
         "sender-not-woken",
         "what is queued waits for the next record",
         (
-            "trying again is no use\n        if self._queue:\n            self._rouse_sender()\n",
-            "trying again is no use\n",
+            "        if self._queue and self._idle is not None:",
+            "        if not self._queue and self._idle is not None:",
         ),
     ),
     _of(
