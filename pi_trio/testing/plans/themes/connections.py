@@ -1,0 +1,48 @@
+"""Plans about links that drop."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from ... import faults as f
+from ..plan import Plan
+from ..steps import Advance, Ask, Cancel, Connect, Drop, Kill, Prompt, Spawn, Step, Stop
+from .parts import BOOL, FEW, Specs, advance, flat, on_the_first, plans_of
+
+__all__ = ["connections"]
+
+
+def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
+    """What befalls one connection."""
+    ask = st.builds(Ask, st.just(connection), st.sampled_from((0.5, 5.0, None, 0.01)))
+    drop = st.builds(Drop, st.just(connection), st.sampled_from((0.0, 0.0, 0.3, 3.0)))
+    moment = advance(0.01, 0.003, 0.0, 0.03)
+    while_long = advance(0.3, 2.0, 2.0)
+    prompt = st.builds(Prompt, tool=BOOL)
+    return st.one_of(
+        st.tuples(ask, ask, moment, drop, ask, while_long),
+        st.tuples(ask, ask, moment, ask, moment, drop, while_long, drop, ask, while_long),
+        st.tuples(prompt, advance(0.05, 0.3), drop, advance(0.05, 0.3), ask, while_long),
+        st.tuples(drop, prompt, ask, ask, moment, st.builds(Cancel, FEW), while_long),
+        st.tuples(drop, moment, drop, advance(0.3, 31.0)),
+        st.tuples(ask, st.builds(Kill), ask, while_long),
+        st.tuples(prompt, ask, st.builds(Stop), ask, while_long),
+    )
+
+
+def connections(specs: Specs) -> st.SearchStrategy[Plan]:
+    """Much is asked over links that drop."""
+    following = st.integers(0, 1).flatmap(_drops)
+    connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
+    steps = st.builds(
+        lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),
+        connect,
+        connect,
+        flat(following=following, most=5),
+    )
+    faults = st.one_of(
+        st.just(()),
+        st.builds(f.LateResponses, st.sampled_from((0.05, 0.4)), st.sampled_from((1, 2))).map(lambda one: [one]),
+        st.builds(f.ResponsesOutOfOrder).map(lambda one: [one]),
+    )
+    return plans_of(specs, faults.map(lambda some: on_the_first(list(some))), steps)
