@@ -657,10 +657,13 @@ class PiClient(Commands):
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
             # Pi 0.87 does not say whether a run starts. If one does, it is under way before Pi reads on.
+            transport = run._transport
             try:
                 state = await self.get_state()
             except ConnectionLost:
                 return  # what becomes of the run is told with the next one
+            if run._transport is not transport:
+                return  # it was asked over the next one: by then, the run may be over
             if self._agent_starts == starts_before and not state.is_streaming:
                 run._set_handled()
 

@@ -10,6 +10,7 @@ import attrs
 import orjson
 import trio
 
+from ..client import PiClient
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
@@ -20,7 +21,7 @@ from ..supervisor import ChildSpec, Instance
 from .clock import sleep
 from .invariants import recovery_time
 from .leasing import Leasing
-from .listening import hear, read_records
+from .listening import hear, hear_run, read_records
 from .outcomes import BodyRaised, how_it_ended
 from .plans import (
     Acquire,
@@ -143,7 +144,7 @@ class Driver:
         """The runtime is open."""
         self._runtime = runtime
         names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
-        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon)
+        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon, lambda: self._world.faults)
         self._leasing = Leasing(runtime.registry, self._note, names)
         self._subscribe(_NEVER_BEHIND)
 
@@ -241,9 +242,10 @@ class Driver:
     def _call(self, what: str, instance: str, work: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[None]]:
         """``work``, with its beginning and end taken down."""
 
+        self._calls += 1
+        number = self._calls
+
         async def call() -> None:
-            self._calls += 1
-            number = self._calls
             self._record(CallStarted(trio.current_time(), number, what, instance))
 
             def ended(outcome: str, detail: str, error: object = None) -> None:
@@ -356,15 +358,19 @@ class Driver:
             tree.leave.set()
 
     async def _prompt(self, step: Prompt) -> None:
-        instance = self._instance(step.target)
-        if instance is None:
+        found = self._whom_to_prompt(step)
+        if found is None:
             return
-        mark = f"<p{self._calls + 1}>"
+        name, client, connection = found
+        call = self._calls + 1
+        mark = f"<p{call}>"
 
         async def run() -> str:
-            async with instance.client.run(f"Say {mark} with a tool" if step.tool else f"Say {mark}") as run:
+            async with client.run(f"Say {mark} with a tool" if step.tool else f"Say {mark}") as run:
                 if step.records is None:
-                    return (await run.result(check=False)).text
+                    heard = await hear_run(run, call, name, mark, connection)
+                    self._note(heard)
+                    return heard.reply
                 left = step.records
                 async for _ in run.records():
                     left -= 1
@@ -372,7 +378,16 @@ class Driver:
                         break
                 return "left"
 
-        await self._do(self._call("run", instance.id, run), wait=step.wait, cancel_at=step.cancel_at)
+        what = "run" if connection is None else "run over a connection"
+        await self._do(self._call(what, name, run), wait=step.wait, cancel_at=step.cancel_at)
+
+    def _whom_to_prompt(self, step: Prompt) -> tuple[str, PiClient, int | None] | None:
+        """The instance, a client for it, and the connection that this has."""
+        if step.connection is not None:
+            remote = self._remotes.client(step.connection)
+            return None if remote is None else (remote[1], remote[2], remote[0])
+        instance = self._instance(step.target)
+        return None if instance is None else (instance.id, instance.client, None)
 
     async def _request(self, step: Request) -> None:
         instance = self._instance(step.target)

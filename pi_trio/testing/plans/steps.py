@@ -84,6 +84,8 @@ class Prompt:
     records: int | None = None
     tool: bool = False
     """Whether the model runs a tool first."""
+    connection: int | None = None
+    """If given: over this connection, and ``target`` does not count."""
     wait: bool = False
     cancel_at: int | None = None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from ... import faults as f
-from ..plan import Plan
+from ..plan import Affliction, Plan
 from ..steps import Advance, Ask, Cancel, Connect, Drop, Kill, Prompt, Spawn, Step, Stop
+from ..strategies import drops
 from .parts import BOOL, FEW, Specs, advance, flat, on_the_first, plans_of
 
 __all__ = ["connections"]
@@ -18,11 +19,24 @@ def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
     drop = st.builds(Drop, st.just(connection), st.sampled_from((0.0, 0.0, 0.3, 3.0)))
     moment = advance(0.01, 0.003, 0.0, 0.03)
     while_long = advance(0.3, 2.0, 2.0)
-    prompt = st.builds(Prompt, tool=BOOL)
+    prompt = st.builds(Prompt, tool=BOOL, connection=st.sampled_from((connection, connection, None)))
+    there = st.builds(Prompt, connection=st.just(connection))
+    long_drop = st.just(Drop(connection, 0.5))
     return st.one_of(
         st.tuples(ask, ask, moment, drop, ask, while_long),
         st.tuples(ask, ask, moment, ask, moment, drop, while_long, drop, ask, while_long),
-        st.tuples(prompt, advance(0.05, 0.3), drop, advance(0.05, 0.3), ask, while_long),
+        st.tuples(prompt, advance(0.05, 0.1, 0.3), drop, advance(0.05, 0.3), ask, while_long),
+        st.tuples(prompt, advance(0.1), drop, prompt, while_long),
+        st.tuples(
+            there,
+            advance(0.06, 0.08, 0.1),
+            long_drop,
+            while_long,
+            there,
+            advance(0.06, 0.08, 0.1),
+            long_drop,
+            while_long,
+        ),
         st.tuples(drop, prompt, ask, ask, moment, st.builds(Cancel, FEW), while_long),
         st.tuples(drop, moment, drop, advance(0.3, 31.0)),
         st.tuples(ask, st.builds(Kill), ask, while_long),
@@ -45,4 +59,5 @@ def connections(specs: Specs) -> st.SearchStrategy[Plan]:
         st.builds(f.LateResponses, st.sampled_from((0.05, 0.4)), st.sampled_from((1, 2))).map(lambda one: [one]),
         st.builds(f.ResponsesOutOfOrder).map(lambda one: [one]),
     )
-    return plans_of(specs, faults.map(lambda some: on_the_first(list(some))), steps)
+    dropped = st.lists(st.builds(Affliction, drops(), st.just(0), st.sampled_from((1, 2, 3))), max_size=2)
+    return plans_of(specs, st.builds(lambda some, more: (*on_the_first([*some]), *more), faults, dropped), steps)
