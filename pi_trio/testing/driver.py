@@ -19,6 +19,7 @@ from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
 from .clock import sleep
+from .discovering import Discovering, tell
 from .invariants import recovery_time
 from .leasing import Leasing
 from .listening import hear, hear_run, read_records
@@ -29,10 +30,15 @@ from .plans import (
     Ask,
     Cancel,
     Connect,
+    CutOff,
+    Discover,
     Drop,
     Exec,
+    FailDiscovery,
     Interrupt,
     Kill,
+    KillKeeper,
+    LeaveDiscovery,
     LeaveTree,
     Listen,
     OpenTree,
@@ -40,11 +46,13 @@ from .plans import (
     Prompt,
     Report,
     Request,
+    RunSomewhere,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Tell,
     Unregister,
     Unsubscribe,
 )
@@ -64,6 +72,7 @@ from .trace import (
     ScopeEntered,
     ScopeExited,
     ScopeLeft,
+    SomewhereAsked,
     Specified,
     StopAsked,
     Subscribed,
@@ -129,6 +138,7 @@ class Driver:
         """What somebody at the program's terminal has said."""
         self._runtime: Runtime
         self._leasing: Leasing
+        self._discovering: Discovering
         self._remotes: Remotes
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
@@ -146,6 +156,7 @@ class Driver:
         names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
         self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon, lambda: self._world.faults)
         self._leasing = Leasing(runtime.registry, self._note, names)
+        self._discovering = Discovering(runtime.registry, self._note, self._remotes.open_member)
         self._subscribe(_NEVER_BEHIND)
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -168,6 +179,7 @@ class Driver:
                 self._trees_nursery.cancel_scope.cancel()
             for tree in self._trees:
                 tree.leave.set()
+            self._discovering.leave()
         if left is not None:
             raise left
 
@@ -435,8 +447,11 @@ class Driver:
         if instance is None:
             return
 
+        mark = f"<x{self._calls + 1}>"
+
         async def execute() -> str:
-            result = await self._runtime.exec(instance.id, f"sleep {step.seconds}", timeout=step.timeout)
+            shell = f"sleep {step.seconds}; echo '{mark}'"
+            result = await self._runtime.exec(instance.id, shell, timeout=step.timeout)
             return result.output
 
         await self._do(self._call("exec", instance.id, execute), wait=step.wait, cancel_at=step.cancel_at)
@@ -462,6 +477,41 @@ class Driver:
         if instance is not None:
             self._leasing.unregister(instance.id)
 
+    def _instances(self, targets: tuple[int, ...]) -> list[Instance]:
+        found = [self._instance(target) for target in targets]
+        return list({each.id: each for each in found if each is not None}.values())
+
+    async def _discover(self, step: Discover) -> None:
+        instances = self._instances(step.first.members)
+
+        async def discover() -> None:
+            await self._discovering.discover(lambda new: tell(new, step.first, instances))
+
+        self._trees_nursery.start_soon(discover)
+        await trio.lowlevel.checkpoint()
+
+    async def _tell(self, step: Tell) -> None:
+        self._discovering.tell(step, self._instances(step.members))
+
+    async def _fail_discovery(self, step: FailDiscovery) -> None:
+        self._discovering.fail(step.discovery)
+
+    async def _leave_discovery(self, step: LeaveDiscovery) -> None:
+        self._discovering.leave(step.discovery)
+
+    async def _cut_off(self, step: CutOff) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._remotes.cut_off(step, instance)
+
+    async def _run_somewhere(self, step: RunSomewhere) -> None:
+        mark = f"<p{self._calls + 1}>"
+        prompt = f"Say {mark} with a tool" if step.tool else f"Say {mark}"
+        asked = SomewhereAsked(trio.current_time(), self._calls + 1, step.criteria, step.attempts)
+        self._record(asked)
+        call = self._call("run somewhere", "", lambda: self._discovering.run(step, prompt))
+        await self._do(call, wait=step.wait, cancel_at=step.cancel_at)
+
     async def _stop(self, step: Stop) -> None:
         instance = self._instance(step.target)
         if instance is None:
@@ -479,6 +529,11 @@ class Driver:
         instance = self._instance(step.target)
         if instance is not None:
             self._world.signal_root(instance.id, step.signal)
+
+    async def _kill_keeper(self, step: KillKeeper) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._world.kill_keeper(instance.id)
 
     async def _take_interrupt(self, _: Interrupt) -> None:
         self.interrupt()
@@ -552,20 +607,27 @@ _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     Ask: Driver._ask,
     Cancel: Driver._cancel,
     Connect: Driver._connect,
+    CutOff: Driver._cut_off,
+    Discover: Driver._discover,
     Drop: Driver._drop,
     Exec: Driver._exec,
+    FailDiscovery: Driver._fail_discovery,
     Interrupt: Driver._take_interrupt,
     Kill: Driver._kill,
+    KillKeeper: Driver._kill_keeper,
+    LeaveDiscovery: Driver._leave_discovery,
     LeaveTree: Driver._leave_tree,
     Listen: Driver._listen,
     OpenTree: Driver._open_tree,
     Prompt: Driver._prompt,
     Report: Driver._report,
     Request: Driver._request,
+    RunSomewhere: Driver._run_somewhere,
     Spawn: Driver._spawn,
     Stall: Driver._stall,
     Stop: Driver._stop,
     Subscribe: Driver._take_subscribe,
+    Tell: Driver._tell,
     Unregister: Driver._unregister,
     Unsubscribe: Driver._unsubscribe,
 }

@@ -22,6 +22,7 @@ class FarEnd:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
+        self.unreachable_until = 0.0
         self._links: list[SimLink] = []
         self._run_goes_on = False
         self._subscription: Any = instance.client.subscribe(capacity=_NEVER_BEHIND)._subscription
@@ -37,6 +38,11 @@ class FarEnd:
     def dismiss(self, link: SimLink) -> None:
         """It is over."""
         self._links.remove(link)
+
+    def drop_all(self) -> None:
+        """Every link drops."""
+        for link in tuple(self._links):
+            link.end(Closing(1006, "dropped"))
 
     async def serve(self) -> None:
         """Pass on what Pi says, until the instance is over; then so are the links."""

@@ -14,6 +14,7 @@ from ..abc import Closing
 from ..client import PiClient
 from ..client.connection import Connection
 from ..client.gate import Gate
+from ..client.remote import hold_connection
 from ..concurrency import open_service_nursery
 from ..errors import ClientError, ConnectFailed
 from ..lifecycle import TERMINAL, Backoff, ReconnectPolicy
@@ -21,12 +22,13 @@ from ..protocol import decode_line
 from ..supervisor import Instance
 from .far_end import FarEnd
 from .link import SimLink
-from .plans import Ask, Connect, Drop
+from .plans import Ask, Connect, CutOff, Drop
 from .trace import (
     AskEnded,
     AskStarted,
     Connected,
     ConnectionHeard,
+    FarCut,
     FaultActed,
     LinkOpened,
     LinkRefused,
@@ -40,6 +42,8 @@ RECONNECTION = Backoff(base=0.1, cap=0.8, jitter=0.2)
 """How long a client waits before each attempt to connect again."""
 _GREETING_TIMEOUT = 5.0
 _NEVER_BEHIND = 1 << 40
+# The links of members are numbered from here, beside those of a plan's connections.
+_FIRST_OF_MEMBERS = 1000
 
 
 @attrs.define(eq=False)
@@ -68,6 +72,7 @@ class Remotes:
         self._remotes: list[_Remote] = []
         self._far_ends: dict[str, FarEnd] = {}
         self._asked = 0
+        self._opened = 0
 
     def connect(self, step: Connect, instance: Instance) -> None:
         """Connect another client to an instance."""
@@ -80,7 +85,8 @@ class Remotes:
             policy=ReconnectPolicy(attempts=step.attempts, backoff=RECONNECTION),
             greeting_timeout=_GREETING_TIMEOUT,
         )
-        self._record(Connected(trio.current_time(), remote.number, instance.id, step.attempts))
+        now = trio.current_time()
+        self._record(Connected(now, remote.number, instance.id, step.attempts, step.places, step.patience))
         self._start_soon(self._read, remote)
         self._start_soon(remote.connection.run)
 
@@ -97,6 +103,29 @@ class Remotes:
             remote.unreachable_until = trio.current_time() + step.seconds
             if remote.link is not None:
                 remote.link.end(Closing(1006, "dropped"))
+
+    def cut_off(self, step: CutOff, instance: Instance) -> None:
+        """Let nobody get to an instance for a while."""
+        far_end = self._far_end(instance)
+        far_end.unreachable_until = trio.current_time() + step.seconds
+        self._record(FarCut(trio.current_time(), instance.id, far_end.unreachable_until))
+        far_end.drop_all()
+
+    @asynccontextmanager
+    async def open_member(self, instance: Instance) -> AsyncIterator[PiClient]:
+        """A client to an instance that was found, for the body."""
+        self._opened += 1
+        number = _FIRST_OF_MEMBERS + self._opened
+        client = PiClient(f"member {self._opened}")
+        remote = _Remote(number, self._far_end(instance), client)
+        connection = Connection(
+            client,
+            lambda: self._open_link(remote),
+            policy=ReconnectPolicy(attempts=2, backoff=RECONNECTION),
+            greeting_timeout=_GREETING_TIMEOUT,
+        )
+        async with hold_connection(client, connection):
+            yield client
 
     def close(self) -> None:
         """The plan is over."""
@@ -145,7 +174,7 @@ class Remotes:
     async def _open_link(self, remote: _Remote) -> AsyncIterator[SimLink]:
         await trio.lowlevel.checkpoint()
         final = remote.far_end.instance.state in TERMINAL
-        if final or trio.current_time() < remote.unreachable_until:
+        if final or trio.current_time() < max(remote.unreachable_until, remote.far_end.unreachable_until):
             self._record(LinkRefused(trio.current_time(), remote.number, final))
             raise ConnectFailed("ws://far", "nobody is there", final=final)
         remote.links += 1

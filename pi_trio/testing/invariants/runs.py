@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import attrs
 import orjson
 
-from ..trace import CallEnded, CallStarted, LinkReceived, LinkWritten, RunHeard
+from ..trace import CallEnded, CallStarted, LeaseAsked, LinkReceived, LinkWritten, RunHeard, SomewhereAsked
 from .invariant import Finding, invariant
 from .launch import Launch, Line
-from .placed import Placed
+from .members import Members
+from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["a_reply_is_what_was_said", "runs_outlive_connections"]
+__all__ = [
+    "a_prompt_is_begun_once",
+    "a_reply_is_what_was_said",
+    "runs_outlive_connections",
+    "who_refuses_is_not_the_last",
+]
 
 
 @attrs.define(eq=False)
@@ -167,3 +174,71 @@ def _lived(story: Story, started: Placed[CallStarted], ended: Placed[CallEnded])
     launches = [each for each in story.launches if each.life.instance == started.event.instance]
     before = [each for each in launches if each.root.spawned.index < ended.index]
     return len(before) == 1 and before[0].root.lives_at(ended.index) and b'"new_session"' not in before[0].stdin
+
+
+@invariant(11)
+def a_prompt_is_begun_once(story: Story) -> Iterator[Finding]:
+    """A prompt that somebody may have begun is sent to nobody else: only one that was refused, or never sent, is."""
+    for number, (started, _) in story.calls.items():
+        if "run" not in started.event.what:
+            continue
+        mark = f"<p{number}>".encode()
+        written = [each for each in story.all(LinkWritten) if mark in each.event.record]
+        for one, other in pairwise(written):
+            if not _was_refused(story, one):
+                yield Finding("that may have been begun, and was sent again", started, one, other)
+        sent = [
+            (line.written_at, launch, record)
+            for launch in story.launches
+            if mark in launch.stdin
+            for line, record in launch.commands
+            if mark in line.data and record.get("type") == "prompt"
+        ]
+        sent.sort(key=lambda each: each[0])
+        for (_, launch, record), (_, other_launch, _) in pairwise(sent):
+            response = launch.responses.get(str(record.get("id")))
+            if response is None or (response.record or {}).get("success") is not False:
+                says = f"{launch.life.instance} had it, and {other_launch.life.instance} got it, too"
+                yield Finding(says, started, launch.root.spawned, other_launch.root.spawned)
+
+
+def _was_refused(story: Story, prompt: Placed[LinkWritten]) -> bool:
+    """Whether it came back, on the link that it was sent on, that it was not begun."""
+    id_ = orjson.loads(prompt.event.record)["id"]
+    for each in story.all(LinkReceived):
+        if each.event.connection == prompt.event.connection and each.index > prompt.index:
+            response = orjson.loads(each.event.record) if b'"response"' in each.event.record else {}
+            if response.get("id") == id_:
+                return response.get("success") is False
+    return False
+
+
+@invariant(0)
+def who_refuses_is_not_the_last(story: Story) -> Iterator[Finding]:
+    """A prompt that anybody may have, and that one has refused, is given to another who is there."""
+    for number, (started, ends) in story.calls.items():
+        if started.event.what != "run somewhere" or not ends or ends[0].event.outcome != "CommandFailed":
+            continue
+        asked = [each for each in story.all(SomewhereAsked) if each.event.call == number]
+        members = Members()
+        for each in story.numbered:
+            if each.index < ends[0].index:
+                members.take(each.event)
+        mark = f"<p{number}>".encode()
+        tried = [each for each in story.all(LinkWritten) if mark in each.event.record]
+        tried_here = {launch.life.instance for launch in story.launches if mark in launch.stdin}
+        for lease in story.all(LeaseAsked):  # some of them are its own
+            if started.index < lease.index < ends[0].index and not lease.event.newcomers:
+                tried_here |= lease.event.criteria.exclude
+        if not asked or asked[0].event.attempts < _MANY:
+            continue
+        for name in members:
+            criteria = attrs.evolve(asked[0].event.criteria, exclude=asked[0].event.criteria.exclude | tried_here)
+            is_other = name not in criteria.exclude and name.removeprefix("far ") not in tried_here
+            if is_other and members[name].matches(criteria) and members[name].since < ends[0].event.at - EPSILON:
+                yield Finding(f"{name} was there", started, *tried, ends[0])
+                break
+
+
+# More than there are members in any plan.
+_MANY = 5

@@ -47,6 +47,16 @@ from .connections import (
     LinkRefused,
     LinkWritten,
 )
+from .discoveries import (
+    DiscoveryBegun,
+    DiscoveryEnded,
+    DiscoveryTold,
+    DiscoveryTraceEvent,
+    FarCut,
+    MemberAnswered,
+    MemberAsked,
+    SomewhereAsked,
+)
 from .registry import (
     BreakerTold,
     CapacityReported,
@@ -80,6 +90,14 @@ from .world import (
 )
 
 __all__ = [
+    "DiscoveryBegun",
+    "DiscoveryEnded",
+    "DiscoveryTold",
+    "DiscoveryTraceEvent",
+    "FarCut",
+    "MemberAnswered",
+    "MemberAsked",
+    "SomewhereAsked",
     "AskEnded",
     "AskStarted",
     "BreakerTold",

@@ -55,4 +55,10 @@ MUTANTS = (
             "            if run._transport is None:\n                return",
         ),
     ),
+    _of(
+        _HERE,
+        "words-of-others",
+        "what was said to somebody else before a run began is part of its reply",
+        ("            while self._ends_of_others:", "            while self._ends_of_others > 99:"),
+    ),
 )

@@ -16,6 +16,7 @@ from ..plan import Plan
 from ..strategies import health_policies, restart_policies
 from .breakers import breakers
 from .connections import connections
+from .discoveries import discoveries
 from .health import health
 from .leases import leases
 from .parts import Specs, specs_or
@@ -47,6 +48,7 @@ def themes(
         health(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=health_policies())),
         breakers(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, max_concurrent=(1, 1, 2))),
         connections(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
+        discoveries(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=st.none())),
         starts(specs_or(specs, start_timeout=(0.25, 1.0), restart=_RESTARTS), checkpoints),
     )
 

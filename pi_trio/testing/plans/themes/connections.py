@@ -39,6 +39,10 @@ def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
         ),
         st.tuples(drop, prompt, ask, ask, moment, st.builds(Cancel, FEW), while_long),
         st.tuples(drop, moment, drop, advance(0.3, 31.0)),
+        st.tuples(
+            st.just(Ask(connection, 0.5)), advance(0.003), st.just(Drop(connection, 3.0)), ask, ask, advance(2.0)
+        ),
+        st.tuples(there, advance(0.2, 0.25, 0.3), st.builds(Prompt, connection=st.just(connection + 1)), while_long),
         st.tuples(ask, st.builds(Kill), ask, while_long),
         st.tuples(prompt, ask, st.builds(Stop), ask, while_long),
     )
@@ -47,7 +51,12 @@ def _drops(connection: int) -> st.SearchStrategy[tuple[Step, ...]]:
 def connections(specs: Specs) -> st.SearchStrategy[Plan]:
     """Much is asked over links that drop."""
     following = st.integers(0, 1).flatmap(_drops)
-    connect = st.builds(Connect, attempts=st.sampled_from((10, 10, 2)))
+    connect = st.builds(
+        Connect,
+        attempts=st.sampled_from((10, 10, 2)),
+        places=st.sampled_from((1000, 1000, 1)),
+        patience=st.sampled_from((30.0, 0.3)),
+    )
     steps = st.builds(
         lambda one, other, rest: (Spawn(), one, other, Advance(0.5), *rest, Advance(3.0)),
         connect,

@@ -30,5 +30,10 @@ def health(specs: Specs) -> st.SearchStrategy[Plan]:
     )
     steps = then(Spawn(), Advance(10.0), following=following, most=4)
     # Busy, not dead: it says other things than the answer.
-    busy = st.just([f.LostResponses(2), f.Flood("stdout", 0.09, 0.09, 100)])
+    busy: st.SearchStrategy[list[Fault]] = st.sampled_from(
+        (
+            [f.LostResponses(2), f.Flood("stdout", 0.09, 0.09, 100)],
+            [f.StopsReading(50), f.Flood("stdout", 0.3, 1.3, 100)],
+        )
+    )
     return plans_of(specs, st.one_of(st.lists(faults, min_size=1, max_size=2), busy).map(on_the_first), steps)

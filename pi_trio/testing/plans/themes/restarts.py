@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ... import faults as f
 from ..plan import Affliction, Plan
-from ..steps import Advance, Exec, Kill, Prompt, Request, Spawn, Stop
+from ..steps import Advance, Exec, Kill, KillKeeper, Prompt, Request, Spawn, Stop
 from .parts import BAD_STARTS, BOOL, CRASHES, Specs, advance, in_a_row, plans_of, then
 
 __all__ = ["restarts"]
@@ -21,6 +21,7 @@ def restarts(specs: Specs) -> st.SearchStrategy[Plan]:
         st.builds(Prompt),
         st.builds(Stop, wait=BOOL),
         st.builds(Kill),
+        st.builds(KillKeeper),
     )
     steps = then(Spawn(), Exec(0, 60.0), Advance(30.0), following=following, most=5)
     following_faults = st.lists(st.one_of(CRASHES, CRASHES, BAD_STARTS), min_size=2, max_size=8)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ... import faults as f
 from ..plan import Affliction, Plan
-from ..steps import Advance, Exec, Interrupt, Kill, Prompt, Request, Spawn, Step, Stop
+from ..steps import Advance, Exec, Interrupt, Kill, KillKeeper, Prompt, Request, Spawn, Step, Stop
 from .parts import BOOL, ENDINGS, EXITS, FEW, Specs, advance, each_of, flat, plans_of
 
 __all__ = ["stops"]
@@ -55,6 +55,11 @@ def _ended(specs: Specs, busy: st.SearchStrategy[Step]) -> st.SearchStrategy[Pla
         st.tuples(st.builds(Stop, FEW), moment, stop, moment),
         st.tuples(st.builds(Kill, FEW), stop, moment),
         st.tuples(interrupt, interrupt, moment, st.builds(Spawn, FEW)),
+        st.tuples(interrupt, interrupt, advance(3.0)),
+        st.tuples(st.builds(KillKeeper, FEW), moment, st.builds(Stop, FEW), moment),
+        st.tuples(
+            st.builds(Spawn, FEW, wait=st.just(False)), advance(0.03, 0.1), st.builds(Stop, st.integers(3, 5)), moment
+        ),
         st.tuples(st.builds(Stop, FEW), moment, interrupt, moment),
     )
     steps = flat(Spawn(0, wait=False), Spawn(1, wait=False), Spawn(2), Advance(0.5), following=following, most=5)
