@@ -37,10 +37,8 @@ def members_are_what_discoveries_tell(story: Story) -> Iterator[Finding]:
     for members, each in _moments(story):
         event = each.event
         if isinstance(event, DiscoveryTold):
+            theirs[event.discovery] = _of_others(members, told, theirs, event)
             told[event.discovery] = Placed(each.index, event)
-            names = [found.instance_id for found in event.members]
-            others = {name for name in names if name in members and members[name].profile.source != event.discovery}
-            theirs[event.discovery] = others
         elif isinstance(event, DiscoveryEnded):
             told.pop(event.discovery, None)
         elif isinstance(event, Unregistered):
@@ -51,6 +49,17 @@ def members_are_what_discoveries_tell(story: Story) -> Iterator[Finding]:
             for found in _compare(members, told, theirs, out):
                 yield found
                 return
+
+
+def _of_others(
+    members: Members, told: dict[str, Placed[DiscoveryTold]], theirs: dict[str, set[str]], event: DiscoveryTold
+) -> set[str]:
+    """Who is somebody else's when this is told; or was, and has not been told of again."""
+    own = event.discovery
+    others = {name for name, member in members.items() if member.profile.source != own}
+    for other, last in told.items():  # silent ones among them
+        others |= {found.instance_id for found in last.event.members} if other != own else set()
+    return (others | theirs.get(own, set())) & {found.instance_id for found in event.members}
 
 
 def _compare(
@@ -182,7 +191,10 @@ def _watch(story: Story) -> Iterator[tuple[str, Placed[Any], _Watched, Member | 
     watched: dict[str, _Watched] = {}
     asked: dict[str, int] = defaultdict(int)  # how often, with no answer yet
     members = Members()
-    events: list[Placed[Any]] = [*story.all(MemberAsked), *story.all(MemberAnswered), *story.numbered]
+    kinds = (MemberAsked, MemberAnswered, DiscoveryTold, DiscoveryEnded)
+    events: list[Placed[Any]] = [*story.numbered]
+    for kind in kinds:
+        events += story.all(kind)
     events.sort(key=lambda each: each.index)
     for at, each in enumerate(events):
         if left is not None and each.index > left.index:
@@ -201,15 +213,26 @@ class _At:
     at: float
 
 
+def _forget_silent(watched: dict[str, _Watched], event: DiscoveryTold | DiscoveryEnded) -> None:
+    """Who is out, and not looked for any more, goes without a word."""
+    there = {found.instance_id for found in event.members} if isinstance(event, DiscoveryTold) else set()
+    for name, one in list(watched.items()):
+        if one.out and one.since.event.profile.source == event.discovery and name not in there:
+            del watched[name]
+
+
 def _note(watched: dict[str, _Watched], members: Members, asked: dict[str, int], each: Placed[Any]) -> None:
     event = each.event
     if isinstance(event, MemberAsked):
         asked[event.member] += 1
         return
     if isinstance(event, MemberAnswered):
-        asked[event.member] = 0
+        asked[event.member] = max(0, asked[event.member] - 1)
         if event.member in watched:
             watched[event.member].take(event)
+        return
+    if isinstance(event, DiscoveryTold | DiscoveryEnded):
+        _forget_silent(watched, event)
         return
     members.take(event)
     if isinstance(event, Registered) and event.profile.source.startswith(FOUND):

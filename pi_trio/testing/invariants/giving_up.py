@@ -44,7 +44,9 @@ def _is_told(launch: Launch, mark: str, started: Placed[CallStarted], ended: Pla
     over = [each.index for each in (launch.exited, launch.closed.get("stdin")) if each is not None]
     if min(over, default=ended.index + 1) < ended.index or launch.over_since <= ended.event.at + EPSILON:
         return
-    if any(stop.event.at <= ended.event.at + EPSILON for stop in launch.life.stops) or launch.ended_from_here:
+    if any(stop.event.at <= ended.event.at + EPSILON for stop in launch.life.stops):
+        return
+    if any(each.index < ended.index for each in (*launch.sent("SIGTERM"), *launch.sent("SIGKILL"))):
         return
     if not launch.has_read_its_stdin(ended.index):
         return  # what is sent now is queued behind the rest
@@ -62,7 +64,7 @@ def _is_told(launch: Launch, mark: str, started: Placed[CallStarted], ended: Pla
         ):
             return
         what, since = "abort", sent.written_at
-    elif answered is not None:
+    elif answered is not None and answered.read_at is not None and answered.read_at <= ended.event.at + EPSILON:
         return
     told = [line for line, each in launch.commands if each.get("type") == what and line.written_at >= since - EPSILON]
     if not told:
