@@ -73,7 +73,8 @@ _ABORT_TIMEOUT = 5.0
 
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
-        raise CommandFailed(command, str(response.get("error", "no reason was given")))
+        reason = str(response.get("error", "no reason was given"))
+        raise CommandFailed(command, reason, uncertain=response.get("uncertain") is True)
     return response.get("data")
 
 

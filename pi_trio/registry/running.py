@@ -92,7 +92,7 @@ class _Attempt:
                 accepted = True
                 return await run.result()
         except CommandFailed as error:
-            if accepted or error.command != "prompt":
+            if accepted or error.uncertain or error.command != "prompt":
                 raise
             return error
         except ConnectionLost as error:

@@ -117,12 +117,21 @@ MUTANTS = (
         _RUNNING,
         "refused-once-given-up-for-good",
         "a prompt that one refuses is given to nobody else",
-        ('            if accepted or error.command != "prompt":\n', "            if accepted or error.command:\n"),
+        (
+            '            if accepted or error.uncertain or error.command != "prompt":\n',
+            "            if accepted or error.uncertain or error.command:\n",
+        ),
     ),
     _of(
         _RUNNING,
         "asked-of-the-same-again",
         "who has refused a prompt is asked again, and not another",
         ("exclude=criteria.exclude | {attempt.instance_id}", "exclude=criteria.exclude"),
+    ),
+    _of(
+        _RUNNING,
+        "cut-short-is-refused",
+        "a prompt whose Pi went, behind an endpoint, before it had answered is given to another",
+        ("if accepted or error.uncertain or error.command", "if accepted or error.command"),
     ),
 )
