@@ -16,7 +16,7 @@ from ..client.connection import Connection
 from ..client.gate import Gate
 from ..client.remote import hold_connection
 from ..concurrency import open_service_nursery
-from ..errors import ClientError, ConnectFailed
+from ..errors import ClientError, ConnectFailed, ConnectionLost
 from ..lifecycle import TERMINAL, Backoff, ReconnectPolicy
 from ..protocol import decode_line
 from ..supervisor import Instance
@@ -155,7 +155,7 @@ class Remotes:
             outcome = "cancelled"
             raise
         except Exception as error:
-            outcome, uncertain = type(error).__name__, getattr(error, "uncertain", None)
+            outcome, uncertain = type(error).__name__, error.uncertain if isinstance(error, ConnectionLost) else None
         finally:
             self._record(AskEnded(trio.current_time(), number, outcome, uncertain))
 
