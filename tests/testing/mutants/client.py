@@ -175,30 +175,6 @@ MUTANTS = (
     ),
     _of(
         "client.client",
-        "two-runs-at-once",
-        "a run does not wait for the one before it",
-        (
-            "        async with self._run_lock:\n            run = Run(",
-            "        async with trio.Lock():\n            run = Run(",
-        ),
-    ),
-    _of(
-        "client.client",
-        "exec-given-up-in-silence",
-        "a shell command that is given up is not aborted",
-        (
-            '                    transport.send_nowait(encode_record({"type": "abort_bash"}))\n',
-            "                    pass\n",
-        ),
-    ),
-    _of(
-        "client.client",
-        "two-shells-at-once",
-        "shell commands do not wait for each other",
-        ("        async with self._bash_lock:\n", "        async with trio.Lock():\n"),
-    ),
-    _of(
-        "client.client",
         "subscriber-behind-a-response",
         "events that come behind a response in one piece wait for the next read",
         (

@@ -94,25 +94,4 @@ MUTANTS = (
         "what waits for another connection is not let through by it",
         ("        self._opened.set()\n", "        if not self._waiting:\n            self._opened.set()\n"),
     ),
-    _of(
-        "client.client",
-        "timeout-anew-behind-a-drop",
-        "a request that has to be sent again has its whole time once more",
-        (
-            "        left = None if seconds is None else max(0.0, pending.deadline - trio.current_time())\n",
-            "        left = seconds\n",
-        ),
-    ),
-    _of(
-        "client.gate",
-        "one-more-may-wait",
-        "one more than the gate has places may wait",
-        ("if self._waiting >= self._places:", "if self._waiting > self._places:"),
-    ),
-    _of(
-        "client.gate",
-        "patience-without-end",
-        "requests wait for another connection as long as their own time-out allows",
-        ("with trio.move_on_after(min(own, self._patience)) as scope:", "with trio.move_on_after(own) as scope:"),
-    ),
 )

@@ -47,15 +47,6 @@ MUTANTS = (
         ),
     ),
     _of(
-        _RUNNER,
-        "breaker-of-a-discovery-not-heeded",
-        "a discovery whose breaker is open is run again all the same",
-        (
-            "            if seen.breaker.state is BreakerState.OPEN:\n",
-            "            if seen.breaker.retry_at is None:\n",
-        ),
-    ),
-    _of(
         _HEALTH,
         "asked-for-the-first-time-too-late",
         "a member that was found is asked how it is only when the first period is over",
@@ -106,32 +97,11 @@ MUTANTS = (
     ),
     _of(
         _RUNNING,
-        "uncertain-and-begun-again",
-        "a prompt that was sent, and of which nobody knows, is given to another",
-        (
-            "            if accepted or error.uncertain:\n                raise\n            return error  #",
-            "            if accepted:\n                raise\n            return error  #",
-        ),
-    ),
-    _of(
-        _RUNNING,
         "refused-once-given-up-for-good",
         "a prompt that one refuses is given to nobody else",
         (
             '            if accepted or error.uncertain or error.command != "prompt":\n',
             "            if accepted or error.uncertain or error.command:\n",
         ),
-    ),
-    _of(
-        _RUNNING,
-        "asked-of-the-same-again",
-        "who has refused a prompt is asked again, and not another",
-        ("exclude=criteria.exclude | {attempt.instance_id}", "exclude=criteria.exclude"),
-    ),
-    _of(
-        _RUNNING,
-        "cut-short-is-refused",
-        "a prompt whose Pi went, behind an endpoint, before it had answered is given to another",
-        ("if accepted or error.uncertain or error.command", "if accepted or error.command"),
     ),
 )

@@ -345,44 +345,6 @@ MUTANTS = (
     ),
     _of(
         "registry.leases",
-        "alike-but-for-the-excluded",
-        "where nobody is for one who waits, nobody is for those who want the same but exclude others",
-        (
-            "            if (criteria, waiter.newcomers) in in_vain:",
-            "            if (criteria.lasting, waiter.newcomers) in in_vain:",
-        ),
-        ("in_vain.add((criteria, waiter.newcomers))", "in_vain.add((criteria.lasting, waiter.newcomers))"),
-        ("in_vain: set[tuple[Criteria, bool]]", "in_vain: set[tuple[object, bool]]"),
-    ),
-    _of(
-        "registry.selection.views",
-        "load-looked-at-once",
-        "an instance keeps the rank that it came with",
-        ("        if rank != self._rank_of[entry.instance_id]:\n", "        if rank is None:\n"),
-    ),
-    _of(
-        "registry.selection.views",
-        "turn-not-passed-on",
-        "who had its turn stays first",
-        (
-            "        self._queue.move_to_end(instance_id)\n",
-            "        self._queue.move_to_end(instance_id, last=False)\n",
-        ),
-    ),
-    _of(
-        "registry.selection.strategies",
-        "fuller-of-two",
-        "of two that are drawn, the fuller is taken",
-        ("elif entries[other].load < entries[one].load:", "elif entries[other].load > entries[one].load:"),
-    ),
-    _of(
-        "registry.selection.index",
-        "gone-and-still-in-the-pool",
-        "an instance that is no member any more is selected",
-        ("                pool.discard(name)\n", "                pass\n"),
-    ),
-    _of(
-        "registry.leases",
         "unregistered-and-counted",
         "a lease whose instance was unregistered is counted down though that is no member",
         (

@@ -182,15 +182,6 @@ MUTANTS = (
         ("if ran_for >= policy.reset_after else", "if ran_for >= 2 * policy.reset_after else"),
     ),
     _of(
-        "lifecycle.stopping",
-        "haste-is-patient",
-        "a hasty stop gives the whole grace period",
-        (
-            "if manner < StopManner.HASTY else min(self.grace_timeout, _HASTY_GRACE)",
-            "if manner < StopManner.FORCE else 0.0",
-        ),
-    ),
-    _of(
         "lifecycle.health",
         "busy-keeps-its-misses",
         "a Pi that is busy keeps the misses from before",

@@ -46,19 +46,4 @@ MUTANTS = (
         "a run fails when its connection drops, though its Pi goes on with it",
         ("not (keep_run and self._run._outlives_connection)", "not (keep_run and self._run._settled)"),
     ),
-    _of(
-        _CLIENT,
-        "over-is-none",
-        "a run that is over when Pi is asked about it, over the next connection, counts as none",
-        (
-            "            if run._transport is not transport:\n                return",
-            "            if run._transport is None:\n                return",
-        ),
-    ),
-    _of(
-        _HERE,
-        "words-of-others",
-        "what was said to somebody else before a run began is part of its reply",
-        ("            while self._ends_of_others:", "            while self._ends_of_others > 99:"),
-    ),
 )

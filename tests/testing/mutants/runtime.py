@@ -129,18 +129,6 @@ MUTANTS = (
         ),
     ),
     _of(
-        "runtime.runtime",
-        "given-before-it-is-registered",
-        "who gets an instance may not find it in the registry",
-        ("                await self._registry.catch_up()\n", "                await trio.lowlevel.checkpoint()\n"),
-    ),
-    _of(
-        "runtime.runtime",
-        "probes-while-closing",
-        "breakers are probed while everything is being stopped",
-        ("        registry.quiesce()\n", ""),
-    ),
-    _of(
         "concurrency.service",
         "told-once-only",
         "a scope that is cancelled while it is being left is not told to make haste",
