@@ -339,12 +339,18 @@ class ClientError(PiTrioError):
 
 
 class CommandFailed(ClientError):
-    """Pi refused a command; ``error`` is in Pi's own words."""
+    """Pi refused a command; ``error`` is in Pi's own words.
 
-    def __init__(self, command: str, error: str) -> None:
+    Attributes:
+        uncertain: whether it was an endpoint that said so, for its Pi went before it had answered: what had been sent to
+            that may have been carried out.
+    """
+
+    def __init__(self, command: str, error: str, *, uncertain: bool = False) -> None:
         super().__init__(f"Pi refused {command!r}: {error}")
         self.command = command
         self.error = error
+        self.uncertain = uncertain
 
 
 class RequestTimeout(ClientError):

@@ -84,7 +84,8 @@ def _unsent(error: ConnectionClosed) -> ConnectionClosed:
 
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
-        raise CommandFailed(command, str(response.get("error", "no reason was given")))
+        reason = str(response.get("error", "no reason was given"))
+        raise CommandFailed(command, reason, uncertain=response.get("uncertain") is True)
     return response.get("data")
 
 
@@ -291,10 +292,9 @@ class PiClient(Commands):
                 kind = record.get("type")
                 if kind == "response" and record.get("id") is not None:
                     events = self._published(events)
-                    if self.turn.waits:
-                        self.turn.over(record["id"])
-                    if not self._requests.resolve(record):
-                        self._note_late(record)
+                    resolved = self._requests.resolve(record)
+                    if not resolved or self.turn.waits:  # rarely
+                        self._note_response(record, late=not resolved)
                     answered = True
                     continue
                 if kind in _ROUTED and self._heed(record):
@@ -311,9 +311,11 @@ class PiClient(Commands):
             self._events.publish(events)
         return []
 
-    def _note_late(self, response: Record) -> None:
-        self._late_responses += 1
-        _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
+    def _note_response(self, response: Record, *, late: bool) -> None:
+        self.turn.over(response["id"])
+        if late:
+            self._late_responses += 1
+            _log.debug("%s: a response nobody waits for: %s", self.name, response.get("command"))
 
     def _heed(self, event: Record) -> bool:
         """Note what an event means to the client itself. Whether it concerns nobody else."""
@@ -692,6 +694,7 @@ class PiClient(Commands):
             run._set_handled()
         elif disposition is None and self._agent_starts == starts_before:
             # Pi 0.87 does not say whether a run starts. If one does, it is under way before Pi reads on.
+            transport = run._transport
             try:
                 state = await self.get_state()
             except ConnectionLost:
@@ -699,6 +702,8 @@ class PiClient(Commands):
             except ConnectionClosed as error:
                 error.unsent = False  # the prompt, which is what the caller asks about, was sent
                 raise
+            if run._transport is not transport:
+                return  # it was asked over the next one: by then, the run may be over
             if self._agent_starts == starts_before and not state.is_streaming:
                 run._set_handled()
 

@@ -9,8 +9,8 @@ __all__ = ["failure_of", "response_to"]
 
 def response_to(command: Record, response: Record | None, error: Exception | None) -> Record:
     """The response for whoever sent ``command``: Pi's, with their id in place of ours; or a failure."""
-    if response is None:
-        return failure_of(command, str(error))
+    if response is None:  # it was sent, and may have been carried out
+        return {**failure_of(command, str(error)), "uncertain": True}
     if "id" in command:
         return {**response, "id": command["id"]}
     return {name: value for name, value in response.items() if name != "id"}

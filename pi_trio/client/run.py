@@ -69,7 +69,9 @@ class Run:
         self._taken = 0
         self._accepted_at: int | None = None
         self._settlements = settlements  # how often Pi has settled, read or not
+        self._settled_at_first = settlements()
         self._settled_before = 0
+        self._ends_of_others = 0  # to be read, with what is before them
         self._handled = False
         self._settled = False
         self._left = False
@@ -110,10 +112,12 @@ class Run:
         # `agent_settled` among that is the end of something else.
         self._accepted_at = self._subscription.received
         self._settled_before = self._settlements()
+        self._ends_of_others = self._settled_before - self._settled_at_first
 
     def _move(self, transport: RecordTransport, subscription: Subscription[Item | Reconnected]) -> None:
         self._subscription.close()
         self._transport, self._subscription, self._failed = transport, subscription, False
+        self._settled_at_first = self._settlements()
 
     @property
     def _outlives_connection(self) -> bool:
@@ -156,6 +160,9 @@ class Run:
         if self._settled:
             return None
         if self._last is None:
+            while self._ends_of_others:  # somebody else's run, that was over when this one began
+                item = await self._receive()
+                self._ends_of_others -= type(item) is dict and item.get("type") == "agent_settled"
             item = await self._receive()
             if not self._is_last(item):
                 return item

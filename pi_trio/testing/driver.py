@@ -10,6 +10,7 @@ import attrs
 import orjson
 import trio
 
+from ..client import PiClient
 from ..errors import InstanceNotFound
 from ..launch import InstanceSpec, PiInstall
 from ..lifecycle import InstanceEvent, InstanceState, Registered, StopManner
@@ -18,9 +19,10 @@ from ..registry import EventFeed
 from ..runtime import Runtime
 from ..supervisor import ChildSpec, Instance
 from .clock import sleep
+from .discovering import Discovering, tell
 from .invariants import recovery_time
 from .leasing import Leasing
-from .listening import hear, read_records
+from .listening import hear, hear_run, read_records
 from .outcomes import BodyRaised, how_it_ended
 from .plans import (
     Acquire,
@@ -28,10 +30,15 @@ from .plans import (
     Ask,
     Cancel,
     Connect,
+    CutOff,
+    Discover,
     Drop,
     Exec,
+    FailDiscovery,
     Interrupt,
     Kill,
+    KillKeeper,
+    LeaveDiscovery,
     LeaveTree,
     Listen,
     OpenTree,
@@ -39,11 +46,13 @@ from .plans import (
     Prompt,
     Report,
     Request,
+    RunSomewhere,
     Spawn,
     Stall,
     Step,
     Stop,
     Subscribe,
+    Tell,
     Unregister,
     Unsubscribe,
 )
@@ -63,6 +72,7 @@ from .trace import (
     ScopeEntered,
     ScopeExited,
     ScopeLeft,
+    SomewhereAsked,
     Specified,
     StopAsked,
     Subscribed,
@@ -128,6 +138,7 @@ class Driver:
         """What somebody at the program's terminal has said."""
         self._runtime: Runtime
         self._leasing: Leasing
+        self._discovering: Discovering
         self._remotes: Remotes
         self._trees_nursery: trio.Nursery
         self._trees: list[_Tree] = []
@@ -143,8 +154,9 @@ class Driver:
         """The runtime is open."""
         self._runtime = runtime
         names = tap(runtime, self._record, self._published, reports=any(type(s) is Acquire for s in self._plan.steps))
-        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon)
+        self._remotes = Remotes(self._plan.seed, self._note, self._nursery.start_soon, lambda: self._world.faults)
         self._leasing = Leasing(runtime.registry, self._note, names)
+        self._discovering = Discovering(runtime.registry, self._note, self._remotes.open_member)
         self._subscribe(_NEVER_BEHIND)
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -167,6 +179,7 @@ class Driver:
                 self._trees_nursery.cancel_scope.cancel()
             for tree in self._trees:
                 tree.leave.set()
+            self._discovering.leave()
         if left is not None:
             raise left
 
@@ -241,9 +254,10 @@ class Driver:
     def _call(self, what: str, instance: str, work: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[None]]:
         """``work``, with its beginning and end taken down."""
 
+        self._calls += 1
+        number = self._calls
+
         async def call() -> None:
-            self._calls += 1
-            number = self._calls
             self._record(CallStarted(trio.current_time(), number, what, instance))
 
             def ended(outcome: str, detail: str, error: object = None) -> None:
@@ -356,15 +370,19 @@ class Driver:
             tree.leave.set()
 
     async def _prompt(self, step: Prompt) -> None:
-        instance = self._instance(step.target)
-        if instance is None:
+        found = self._whom_to_prompt(step)
+        if found is None:
             return
-        mark = f"<p{self._calls + 1}>"
+        name, client, connection = found
+        call = self._calls + 1
+        mark = f"<p{call}>"
 
         async def run() -> str:
-            async with instance.client.run(f"Say {mark} with a tool" if step.tool else f"Say {mark}") as run:
+            async with client.run(f"Say {mark} with a tool" if step.tool else f"Say {mark}") as run:
                 if step.records is None:
-                    return (await run.result(check=False)).text
+                    heard = await hear_run(run, call, name, mark, connection)
+                    self._note(heard)
+                    return heard.reply
                 left = step.records
                 async for _ in run.records():
                     left -= 1
@@ -372,7 +390,16 @@ class Driver:
                         break
                 return "left"
 
-        await self._do(self._call("run", instance.id, run), wait=step.wait, cancel_at=step.cancel_at)
+        what = "run" if connection is None else "run over a connection"
+        await self._do(self._call(what, name, run), wait=step.wait, cancel_at=step.cancel_at)
+
+    def _whom_to_prompt(self, step: Prompt) -> tuple[str, PiClient, int | None] | None:
+        """The instance, a client for it, and the connection that this has."""
+        if step.connection is not None:
+            remote = self._remotes.client(step.connection)
+            return None if remote is None else (remote[1], remote[2], remote[0])
+        instance = self._instance(step.target)
+        return None if instance is None else (instance.id, instance.client, None)
 
     async def _request(self, step: Request) -> None:
         instance = self._instance(step.target)
@@ -420,8 +447,11 @@ class Driver:
         if instance is None:
             return
 
+        mark = f"<x{self._calls + 1}>"
+
         async def execute() -> str:
-            result = await self._runtime.exec(instance.id, f"sleep {step.seconds}", timeout=step.timeout)
+            shell = f"sleep {step.seconds}; echo '{mark}'"
+            result = await self._runtime.exec(instance.id, shell, timeout=step.timeout)
             return result.output
 
         await self._do(self._call("exec", instance.id, execute), wait=step.wait, cancel_at=step.cancel_at)
@@ -447,6 +477,41 @@ class Driver:
         if instance is not None:
             self._leasing.unregister(instance.id)
 
+    def _instances(self, targets: tuple[int, ...]) -> list[Instance]:
+        found = [self._instance(target) for target in targets]
+        return list({each.id: each for each in found if each is not None}.values())
+
+    async def _discover(self, step: Discover) -> None:
+        instances = self._instances(step.first.members)
+
+        async def discover() -> None:
+            await self._discovering.discover(lambda new: tell(new, step.first, instances))
+
+        self._trees_nursery.start_soon(discover)
+        await trio.lowlevel.checkpoint()
+
+    async def _tell(self, step: Tell) -> None:
+        self._discovering.tell(step, self._instances(step.members))
+
+    async def _fail_discovery(self, step: FailDiscovery) -> None:
+        self._discovering.fail(step.discovery)
+
+    async def _leave_discovery(self, step: LeaveDiscovery) -> None:
+        self._discovering.leave(step.discovery)
+
+    async def _cut_off(self, step: CutOff) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._remotes.cut_off(step, instance)
+
+    async def _run_somewhere(self, step: RunSomewhere) -> None:
+        mark = f"<p{self._calls + 1}>"
+        prompt = f"Say {mark} with a tool" if step.tool else f"Say {mark}"
+        asked = SomewhereAsked(trio.current_time(), self._calls + 1, step.criteria, step.attempts)
+        self._record(asked)
+        call = self._call("run somewhere", "", lambda: self._discovering.run(step, prompt))
+        await self._do(call, wait=step.wait, cancel_at=step.cancel_at)
+
     async def _stop(self, step: Stop) -> None:
         instance = self._instance(step.target)
         if instance is None:
@@ -464,6 +529,11 @@ class Driver:
         instance = self._instance(step.target)
         if instance is not None:
             self._world.signal_root(instance.id, step.signal)
+
+    async def _kill_keeper(self, step: KillKeeper) -> None:
+        instance = self._instance(step.target)
+        if instance is not None:
+            self._world.kill_keeper(instance.id)
 
     async def _take_interrupt(self, _: Interrupt) -> None:
         self.interrupt()
@@ -537,20 +607,27 @@ _TAKE: dict[type[Step], Callable[[Driver, Any], Awaitable[None]]] = {
     Ask: Driver._ask,
     Cancel: Driver._cancel,
     Connect: Driver._connect,
+    CutOff: Driver._cut_off,
+    Discover: Driver._discover,
     Drop: Driver._drop,
     Exec: Driver._exec,
+    FailDiscovery: Driver._fail_discovery,
     Interrupt: Driver._take_interrupt,
     Kill: Driver._kill,
+    KillKeeper: Driver._kill_keeper,
+    LeaveDiscovery: Driver._leave_discovery,
     LeaveTree: Driver._leave_tree,
     Listen: Driver._listen,
     OpenTree: Driver._open_tree,
     Prompt: Driver._prompt,
     Report: Driver._report,
     Request: Driver._request,
+    RunSomewhere: Driver._run_somewhere,
     Spawn: Driver._spawn,
     Stall: Driver._stall,
     Stop: Driver._stop,
     Subscribe: Driver._take_subscribe,
+    Tell: Driver._tell,
     Unregister: Driver._unregister,
     Unsubscribe: Driver._unsubscribe,
 }

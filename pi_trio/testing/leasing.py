@@ -30,6 +30,7 @@ class Leasing:
         outcome = "ok"
         try:
             async with self._wanted(step, instance) as held:
+                self._names.driven.add(held)
                 await self._body(step, held)
         except BaseException as error:
             outcome = how_it_ended(error)

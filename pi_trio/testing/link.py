@@ -10,6 +10,7 @@ import trio
 
 from ..abc import Closing, Link
 from .trace import LinkEnded, LinkReceived, LinkWritten, Record
+from .world import Cut, Way
 
 __all__ = ["SimLink"]
 
@@ -19,13 +20,24 @@ _TRAVEL = (0.0005, 0.02)
 
 
 class SimLink(Link):
-    """One link. The far end takes what arrives with ``arrived``, and says things with :meth:`say`."""
+    """One link. The far end takes what arrives with ``arrived``, and says things with :meth:`say`.
 
-    def __init__(self, connection: int, record: Record, seed: int, arrived: Callable[[bytes], None]) -> None:
+    ``cut`` is asked about each record on its way, how many and how many bytes that are; see :meth:`Fault.cut`.
+    """
+
+    def __init__(
+        self,
+        connection: int,
+        record: Record,
+        seed: int,
+        arrived: Callable[[bytes], None],
+        cut: Callable[[Way, int, int], Cut | None],
+    ) -> None:
         self._connection = connection
         self._record = record
         self._random = random.Random(seed)
         self._arrived = arrived
+        self._cut = cut
         self._outbox: deque[bytes] = deque()
         self._inbox: deque[bytes] = deque()
         self._work = trio.Event()
@@ -111,14 +123,23 @@ class SimLink(Link):
     async def carry(self) -> None:
         """Let records travel, until cancelled: each way in the order they were sent."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._carry, self._travelling_out, self._arrived)
-            nursery.start_soon(self._carry, self._travelling_back, self._take_in)
+            nursery.start_soon(self._carry, "out", self._travelling_out, self._arrived)
+            nursery.start_soon(self._carry, "back", self._travelling_back, self._take_in)
 
-    async def _carry(self, travelling: trio.MemoryReceiveChannel[bytes], there: Callable[[bytes], None]) -> None:
+    async def _carry(
+        self, way: Way, travelling: trio.MemoryReceiveChannel[bytes], there: Callable[[bytes], None]
+    ) -> None:
+        count = size = 0
         async for record in travelling:
             await trio.sleep(self._random.uniform(*_TRAVEL))
-            if self._closing is None:
+            if self._closing is not None:
+                continue
+            count, size = count + 1, size + len(record)
+            cut = self._cut(way, count, size)
+            if cut != "within":
                 there(record)
+            if cut is not None:
+                self.end(Closing(1006, "dropped"))
 
     def _take_in(self, record: bytes) -> None:
         self._record(LinkReceived(trio.current_time(), self._connection, record))

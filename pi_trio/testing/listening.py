@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 import trio
 
-from ..client import EventStream, Lagged
+from ..client import EventStream, Lagged, Run
 from ..concurrency import Subscription
 from ..protocol import decoded
-from .trace import Heard, Record, RecordsDelivered
+from .trace import Heard, Record, RecordsDelivered, RunHeard
 
-__all__ = ["hear", "read_records"]
+__all__ = ["hear", "hear_run", "read_records"]
 
 
 async def read_records(record: Record, name: str, stream: EventStream) -> None:
@@ -37,6 +37,15 @@ async def hear(record: Record, listener: int, name: str, stream: EventStream, pa
                 record(Heard(trio.current_time(), listener, name, _text(item)))
             await trio.sleep(pause)
     record(Heard(trio.current_time(), listener, name, ended=True))
+
+
+async def hear_run(run: Run, call: int, instance: str, mark: str, connection: int | None) -> RunHeard:
+    """Read a run to its end, and say what came of it."""
+    pieces = [piece async for piece in run.text()]
+    reply = await run.result(check=False)
+    now = trio.current_time()
+    messages, why = len(reply.messages), reply.stop_reason
+    return RunHeard(now, call, instance, mark, connection, tuple(pieces), reply.text, messages, why)
 
 
 def _text(item: Any) -> str:

@@ -11,6 +11,7 @@ from ..process import current_interruption
 from ..registry import Registry
 from ..runtime import open_runtime
 from .clock import sleep
+from .discovering import WATCH
 from .driver import Driver
 from .model import answer
 from .outcomes import how_it_ended
@@ -95,7 +96,7 @@ async def _run_runtime(plan: Plan, world: World, record: Record, checkpoints: Ch
                 host=world,
                 max_instances=plan.max_instances,
                 max_starting=plan.max_starting,
-                registry=Registry(breaker=plan.breaker),
+                registry=Registry(breaker=plan.breaker, watch=WATCH),
             ) as runtime:
                 record(Limited(trio.current_time(), plan.max_instances, plan.max_starting, plan.breaker))
                 driver.enter(runtime)

@@ -14,12 +14,16 @@ import trio
 from ..lifecycle import InstanceEvent, RegistryEvent
 from ..registry import Criteria, Lease, Registry
 from ..runtime import Runtime
+from .outcomes import how_it_ended
 from .trace import (
     CapacityReported,
     Folded,
     LeaseAsked,
     LeaseGranted,
+    LeaseLeft,
     LeaseRefused,
+    MemberAnswered,
+    MemberAsked,
     ProbeSent,
     Published,
     Record,
@@ -29,8 +33,14 @@ from .trace import (
 
 __all__ = ["LeaseNames", "tap"]
 
-LeaseNames = dict[Lease, str]
-"""What each lease is called in the trace."""
+
+class LeaseNames(dict[Lease, str]):
+    """What each lease is called in the trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.driven: set[Lease] = set()
+        """Those whose body takes down its own end."""
 
 
 class _Tap:
@@ -94,7 +104,8 @@ def tap(runtime: Runtime, record: Record, seen: Callable[[InstanceEvent], None],
     anyway: Any = runtime
     anyway._starts = _Slots(runtime._starts, record)
     _tap_events(registry, record, reports=reports)
-    names: LeaseNames = {}
+    _tap_watching(registry, record)
+    names = LeaseNames()
     _tap_leases(registry, record, names)
     return names
 
@@ -122,6 +133,23 @@ def _tap_events(registry: Registry, record: Record, *, reports: bool) -> None:
     anyway.enter, anyway.check_health = tapped, check
 
 
+def _tap_watching(registry: Registry, record: Record) -> None:
+    pulse: Any = registry._pulse
+    ask = pulse._ask
+
+    async def tapped(member: Any) -> Any:
+        if member.found is None:
+            return await ask(member)
+        name = member.found.instance_id
+        record(MemberAsked(trio.current_time(), name))
+        answer = await ask(member)
+        if registry._members.get(name) is member:  # still
+            record(MemberAnswered(trio.current_time(), name, answer.latency))
+        return answer
+
+    pulse._ask = tapped
+
+
 def _tap_leases(registry: Registry, record: Record, names: LeaseNames) -> None:
     leases: Any = registry._leases
     acquire, take, give_back = leases.acquire, leases.take, leases.give_back
@@ -131,7 +159,8 @@ def _tap_leases(registry: Registry, record: Record, names: LeaseNames) -> None:
         nonlocal asked
         asked += 1
         asker = asked
-        record(LeaseAsked(trio.current_time(), asker, criteria, timeout))
+        now, newcomers = trio.current_time(), options.get("newcomers", True)
+        record(LeaseAsked(now, asker, criteria, timeout, strategy, newcomers))
         try:
             lease: Lease = await acquire(criteria, strategy, timeout, **options)
         except BaseException as error:
@@ -153,6 +182,9 @@ def _tap_leases(registry: Registry, record: Record, names: LeaseNames) -> None:
 
     def tapped_give_back(lease: Lease, error: BaseException | None) -> None:
         resource = f"lease of {lease.instance_id}"
+        if lease not in names.driven and lease in names:
+            left = how_it_ended(error)
+            record(LeaseLeft(trio.current_time(), names[lease], lease.instance_id, left, lease._blamed))
         record(ResourceReleased(trio.current_time(), resource, names.get(lease, "nobody")))
         give_back(lease, error)
 

@@ -29,8 +29,21 @@ from pi_trio.abc import ExitStatus
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import MalformedRecord
 from pi_trio.testing import faults
+from pi_trio.testing.invariants import check_trace
+from pi_trio.testing.plans import Advance, Affliction, Ask, Connect, Plan, Spawn
 from pi_trio.testing.sim_pi import SimPi
-from pi_trio.testing.trace import FaultActed, Misuse, ProcessSpawned, Recorder, Trace
+from pi_trio.testing.simulation import run_plan
+from pi_trio.testing.trace import (
+    AskEnded,
+    FaultActed,
+    LinkEnded,
+    LinkWritten,
+    Misuse,
+    PipeWritten,
+    ProcessSpawned,
+    Recorder,
+    Trace,
+)
 from pi_trio.testing.trace import ProcessExited as Ended
 from pi_trio.testing.world import Fault, SimWorld, open_world
 from tests.concurrency.virtual import run
@@ -385,3 +398,29 @@ def test_any_two_go_together() -> None:
     for one in spoilers:
         for other in spoilers:
             play(main, one, other, acts=False)
+
+
+# --- connections --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "answered", "written"),
+    [
+        (faults.DropAtRecord(2, "back"), ["ok", "ok"], 2),  # it had come when the connection dropped
+        (faults.DropAtRecord(2, "back", half=True), ["ConnectionLost", "ok"], 2),
+        (faults.DropAtRecord(2, "out"), ["ConnectionLost", "ok"], 2),
+        (faults.DropAtRecord(2, "out", half=True), ["ConnectionLost", "ok"], 2),
+        (faults.DropAfterBytes(60, "out"), ["ConnectionLost", "ok"], 2),
+    ],
+)
+def test_connections_drop(fault: Fault, answered: list[str], written: int) -> None:
+    steps = (Spawn(), Connect(), Advance(1.0), Ask(wait=True), Advance(2.0), Ask(wait=True))
+    trace = run_plan(Plan(seed=1, afflictions=(Affliction(fault),), steps=steps))
+    assert check_trace(trace) == []
+    assert [event.fault for event in trace.of(FaultActed)] == [repr(fault)]
+    assert next(event.code for event in trace.of(LinkEnded)) == 1006
+    assert [event.outcome for event in trace.of(AskEnded)] == answered
+    assert sum(b"mark" in event.record for event in trace.of(LinkWritten)) == written
+    got = sum(event.data.count(b'"mark"') for event in trace.of(PipeWritten) if event.pipe == "stdin")
+    within_out = getattr(fault, "way", "") == "out" and (getattr(fault, "half", True))
+    assert got == (1 if within_out else 2)

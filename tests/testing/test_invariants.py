@@ -46,6 +46,7 @@ from pi_trio.testing.plans import (
 )
 from pi_trio.testing.simulation import run_plan
 from pi_trio.testing.trace import Trace
+from tests.testing import elsewhere
 from tests.testing.tales import (
     CLEAN,
     SPEC,
@@ -189,6 +190,7 @@ GOOD: dict[str, Callable[[], Tale]] = {
     "fallen": fallen,
     "calls": calls,
     "stuck": stuck,
+    **elsewhere.GOOD,
 }
 
 
@@ -667,6 +669,7 @@ BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
     ("gaps_are_marked", "no mark", dropped(), (without(is_(t.ConnectionHeard, record=None)),)),
     ("connections_are_made_again", "at another time", dropped(), (changed(is_(t.LinkOpened), 1, at=0.0),)),
     ("errors_are_ours", "a bug", calls(), (changed(is_(t.CallEnded), outcome="AssertionError"),)),
+    *elsewhere.BAD,
 ]
 
 

@@ -8,6 +8,7 @@ what stands in front of a program's stdout is a filter, which sees whole records
 from __future__ import annotations
 
 from ..world import Fault
+from .connection import DropAfterBytes, DropAtRecord
 from .end import Crash, CrashAtRecord, HalfRecordAtExit, IgnoredEnd, IgnoredSigterm, SlowDeath
 from .grandchild import Grandchild
 from .noise import Flood, GarbageLines, Mute, SplitWrites, Stopped, StopsReading
@@ -19,6 +20,8 @@ __all__ = [
     "BadSpawn",
     "Crash",
     "CrashAtRecord",
+    "DropAfterBytes",
+    "DropAtRecord",
     "DuplicatedResponses",
     "Flood",
     "GarbageLines",
@@ -44,6 +47,8 @@ FAULTS: tuple[type[Fault], ...] = (
     BadSpawn,
     Crash,
     CrashAtRecord,
+    DropAfterBytes,
+    DropAtRecord,
     DuplicatedResponses,
     Flood,
     GarbageLines,

@@ -40,12 +40,13 @@ def a_forced_stop_kills_at_once(story: Story) -> Iterator[Finding]:
 
 @invariant(7)
 def a_prompt_stop_begins_at_once(story: Story) -> Iterator[Finding]:
-    """A stop that is prompt from the beginning, or hasty, sends SIGTERM at once; in a supervision tree, each in its turn
-    where it is only prompt.
+    """A stop that is prompt from the beginning, or hasty, sends SIGTERM at once, and so does any of an instance that is not
+    ready yet; in a supervision tree, each in its turn where it is only prompt.
     """
     for life in story.lives:
         stop = life.stops[0] if life.stops else None
-        if stop is None or life.tree is not None or stop.event.manner is not StopManner.PROMPT:
+        is_prompt = stop is not None and (stop.event.manner is StopManner.PROMPT or _is_unready(life, stop))
+        if life.tree is not None or not is_prompt:
             stop = next((each for each in life.stops if each.event.manner is StopManner.HASTY), None)
         if stop is None or (life.terminal is not None and life.terminal.index < stop.index):
             continue
@@ -55,6 +56,15 @@ def a_prompt_stop_begins_at_once(story: Story) -> Iterator[Finding]:
         # Whoever sent it; and one to a process that is dying already counts.
         if not any(each.event.at <= by and each.event.signal in ("SIGTERM", "SIGKILL") for each in launch.signals):
             yield Finding(f"{life.instance} was to be ended at once", stop, *launch.sent("SIGTERM")[:1])
+
+
+def _is_unready(life: Life, stop: Placed[StopAsked]) -> bool:
+    """Whether its process has not answered yet, and so has nothing to finish."""
+    launches = [each for each in life.launches if each.root.lives_at(stop.index)]
+    return bool(launches) and not any(
+        each.event.incarnation == launches[-1].incarnation and each.event.at < stop.event.at + EPSILON
+        for each in life.readies
+    )
 
 
 @invariant(8)

@@ -15,7 +15,8 @@ from ...lifecycle import (
     Registered,
     Unregistered,
 )
-from ..trace import BreakerTold, LeaseEnded, LeaseLeft, Limited, ProbeSent, ResourceAcquired
+from ..discovering import WATCH
+from ..trace import BreakerTold, LeaseEnded, LeaseLeft, Limited, MemberAnswered, ProbeSent, ResourceAcquired
 from .invariant import Finding, invariant
 from .placed import EPSILON, Placed
 from .story import Story
@@ -24,7 +25,7 @@ __all__ = ["a_probe_goes_out_when_due", "breakers_follow_their_table"]
 
 _S = BreakerState
 # How long an instance is given for the answer to a probe.
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS = WATCH.health.timeout
 _FAILURES = ("ConnectionClosed", "ConnectionLost", "ProcessExited")
 
 
@@ -38,17 +39,23 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
         return
     breakers: dict[str, Breaker] = {}
     cause: Placed[Any] | None = None  # what a breaker was told last, until that has had its effect
+    taken: dict[str, set[str]] = {}  # the leases of each member since it is one
     for each in _in_order(story):
         event, due = each.event, _due(policy, breakers, cause)
         if isinstance(event, ResourceAcquired):
             if due is not None and due[1].state is _S.OPEN and event.resource == f"lease of {due[0]}":
                 yield Finding("it was given away before the failure counted", cause, each)
+            taken.setdefault(event.resource.removeprefix("lease of "), set()).add(event.holder)
             continue
         if isinstance(event, BreakerChanged):
             yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
         elif due is not None:
             yield Finding("it did not count", cause, each)
-        cause = each if isinstance(event, LeaseLeft | BreakerTold) else None
+        cause = each if isinstance(event, LeaseLeft | BreakerTold | MemberAnswered) else None
+        if isinstance(event, Unregistered):
+            taken.pop(event.instance_id, None)
+        elif isinstance(event, LeaseLeft) and event.lease not in taken.get(event.instance, ()):
+            cause = None  # of one by that name that was there before
         _keep(breakers, event)
 
 
@@ -84,24 +91,30 @@ def _in_order(story: Story) -> list[Placed[Any]]:
     kinds = (Registered, Unregistered, BreakerChanged)
     events: list[Placed[Any]] = [each for each in story.numbered if isinstance(each.event, kinds)]
     if any(isinstance(each.event, BreakerChanged) for each in events) or story.all(BreakerTold):
-        events += [*story.all(BreakerTold), *story.all(LeaseLeft), *story.all(LeaseEnded), *story.all(ResourceAcquired)]
+        for kind in (BreakerTold, LeaseLeft, LeaseEnded, MemberAnswered, ResourceAcquired):
+            events += story.all(kind)
     return sorted(events, key=lambda each: each.index)
 
 
 def _due(policy: BreakerPolicy, breakers: dict[str, Breaker], cause: Placed[Any] | None) -> tuple[str, Breaker] | None:
     """Which breaker has to be another now, and what; ``None`` when none has to."""
     worked = None if cause is None else _worked(cause.event)
-    if cause is None or worked is None or cause.event.instance not in breakers:
+    if cause is None or worked is None:
         return None
-    before = breakers[cause.event.instance]
+    name = cause.event.member if isinstance(cause.event, MemberAnswered) else cause.event.instance
+    if name not in breakers:
+        return None
+    before = breakers[name]
     after = Breaker() if worked else _after_failure(policy, before, cause.event.at)
-    return None if after == before else (cause.event.instance, after)
+    return None if after == before else (name, after)
 
 
-def _worked(event: BreakerTold | LeaseLeft) -> bool | None:
+def _worked(event: BreakerTold | LeaseLeft | MemberAnswered) -> bool | None:
     """Whether that is a success, or a failure; ``None`` when it is neither."""
     if isinstance(event, BreakerTold):
         return event.worked
+    if isinstance(event, MemberAnswered):
+        return event.latency is not None
     if event.blamed or event.how in _FAILURES:
         return False
     return True if event.how == "returned" else None
@@ -176,6 +189,9 @@ def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
             if each.event.breaker.state is _S.HALF_OPEN:
                 yield from _has_one_probe(each, probes)
     yield from (Finding("nobody wanted to know", probe) for probe in probes)
+    if left is not None:
+        late = [each for each in story.all(ProbeSent) if each.event.at > left.event.at + EPSILON]
+        yield from (Finding("everything was being stopped", left, probe) for probe in late)
 
 
 def _changes(story: Story) -> list[Placed[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -24,7 +25,13 @@ from .invariant import Finding, invariant
 from .placed import EPSILON, Placed
 from .story import Story
 
-__all__ = ["connections_are_made_again", "gaps_are_marked", "nothing_is_asked_twice", "what_is_lost_is_told"]
+__all__ = [
+    "connections_are_made_again",
+    "gaps_are_marked",
+    "nothing_is_asked_twice",
+    "what_is_lost_is_told",
+    "what_waits_is_limited",
+]
 
 # A connection that lasted so long ends the row of attempts.
 _LASTED = 30.0
@@ -90,6 +97,47 @@ def what_is_lost_is_told(story: Story) -> Iterator[Finding]:
         dropped = due is over and over is not None and over.index < end.index and over.event.code == 1006
         if dropped and end.event.outcome not in ("ConnectionLost", "RequestTimeout", "cancelled"):
             yield Finding("its connection was lost", asked, over, end)
+
+
+@invariant(11)
+def what_waits_is_limited(story: Story) -> Iterator[Finding]:
+    """Requests wait for another connection for as long as they may, and so many as may; who may not is told at once."""
+    limits = {each.event.connection: each.event for each in story.all(Connected)}
+    waits: dict[int, list[tuple[Placed[AskStarted], Placed[Any]]]] = {}
+    for asked, ends, written in _asks(story):
+        ends_waiting: list[Placed[Any]] = [*written, *ends]
+        if ends_waiting:
+            waits.setdefault(asked.event.connection, []).append((asked, ends_waiting[0]))
+    for connection, rows in waits.items():
+        away = _away(story, connection)
+        for asked, end in rows:
+            since = next((start for start, until in away if start <= asked.index < until), None)
+            if since is None:
+                continue
+            waited, patience = end.event.at - asked.event.at, limits[connection].patience
+            if waited > patience + _SOON + story.trace.lateness:
+                yield Finding(f"it waited for {waited:g} s", asked, end)
+            before = [
+                row
+                for row in rows  # who is refused did not wait
+                if since <= row[0].index < asked.index < row[1].index and row[1].event.at > row[0].event.at + EPSILON
+            ]
+            if (
+                len(before) >= limits[connection].places
+                and waited > EPSILON
+                and end.event.at > asked.event.at + EPSILON
+            ):
+                yield Finding(f"{len(before)} waited already", asked, end, *(row[0] for row in before))
+
+
+def _away(story: Story, connection: int) -> list[tuple[int, float]]:
+    """From where to where in the trace there is no link on which Pi has answered, behind the first that there was."""
+    links = _links(story, connection)
+    return [
+        (over.index, following.index if following is not None else float("inf"))
+        for (_, over), following in zip_longest(links, [each for each, _ in links[1:]])
+        if over is not None
+    ]
 
 
 def _end_of_link(story: Story, asked: Placed[AskStarted], written: Placed[LinkWritten]) -> Placed[Any] | None:

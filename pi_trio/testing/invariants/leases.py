@@ -8,8 +8,11 @@ from typing import Any
 import attrs
 
 from ...lifecycle import CapacityChanged, InstanceState, StateChanged, Unregistered
+from ...registry import LeastLoaded, PowerOfTwoChoices, RoundRobin
 from ..trace import (
     CapacityReported,
+    DiscoveryBegun,
+    DiscoveryEnded,
     LeaseAsked,
     LeaseEnded,
     LeaseGranted,
@@ -30,6 +33,7 @@ __all__ = [
     "leases_fit_their_criteria",
     "nobody_is_overtaken",
     "nobody_waits_in_vain",
+    "strategies_are_followed",
 ]
 
 _RESOURCE = "lease of "
@@ -136,6 +140,47 @@ def _fits(leases: _Leases, members: Members, taken: Placed[ResourceAcquired]) ->
         yield Finding(f"{lease.instance} is not what was asked for", asker.asked, taken)
 
 
+@invariant(21)
+def strategies_are_followed(story: Story) -> Iterator[Finding]:
+    """Of those that match, the least loaded is taken where that is wanted, the less loaded of two, or each in its turn."""
+    leases = _Leases(story)
+    asked = [asker.asked.event.strategy for asker in leases.askers.values()]
+    if not any(isinstance(each, LeastLoaded | PowerOfTwoChoices | RoundRobin) for each in asked):
+        return
+    last: dict[Any, tuple[str, frozenset[str]]] = {}  # of each rotation: who was taken, and who else matched ever since
+    for members, taken in _moments(story, *story.all(ResourceAcquired), *story.numbered):
+        last = {
+            criteria: (
+                name,
+                frozenset(other for other in others if other in members and members[other].matches(criteria)),
+            )
+            for criteria, (name, others) in last.items()
+        }
+        asker = leases.asker_of.get(taken.event.holder) if isinstance(taken.event, ResourceAcquired) else None
+        if asker is None:
+            continue
+        criteria, name = asker.asked.event.criteria, taken.event.resource.removeprefix(_RESOURCE)
+        others = [
+            each
+            for each, member in members.items()
+            if each not in (name, *criteria.exclude) and member.matches(criteria)
+        ]
+        if name not in members:
+            continue
+        loads = [members[each].load for each in others]
+        match asker.asked.event.strategy:
+            case LeastLoaded() if loads and min(loads) < members[name].load - EPSILON:
+                yield Finding(f"{name} is not the least loaded", asker.asked, taken)
+            case PowerOfTwoChoices() if loads and max(loads) < members[name].load - EPSILON:
+                yield Finding(f"{name} is the most loaded of all", asker.asked, taken)
+            case RoundRobin():
+                before, waiting = last.get(criteria, ("", frozenset()))
+                if before == name and waiting:
+                    yield Finding(f"it was the turn of {min(waiting)}", asker.asked, taken)
+                last = {each: value for each, value in last.items() if each.lasting != criteria.lasting}
+                last[criteria] = name, frozenset(others)
+
+
 def _is_refused_rightly(
     story: Story, asker: _Asker, members: Members, refused: Placed[LeaseRefused]
 ) -> Iterator[Finding]:
@@ -150,6 +195,8 @@ def _is_refused_rightly(
         ]
         if set(fitting) - asked.criteria.exclude:
             yield Finding(f"{fitting[0]} is of that kind", asker.asked, refused)
+        elif asked.newcomers and _is_looked_for(story, refused.index):
+            yield Finding("a discovery runs, and may bring one", asker.asked, refused)
 
 
 @invariant(21)
@@ -202,7 +249,9 @@ def nobody_waits_in_vain(story: Story) -> Iterator[Finding]:
             free = _not_kept(members, asker, waiting)
             if free is not None:
                 yield Finding(f"{free} could be had", asker.asked, each)
-            elif not members.hopeful(criteria):
+            elif not members.hopeful(criteria) and not (
+                asker.asked.event.newcomers and _is_looked_for(story, each.index)
+            ):
                 yield Finding("there is nobody of that kind any more", asker.asked, each)
             elif timeout is not None and each.event.at > asker.asked.event.at + timeout + story.slack:
                 yield Finding(f"its time-out of {timeout:g} s is over", asker.asked, each)
@@ -222,6 +271,12 @@ def _not_kept(members: Members, asker: _Asker, waiting: list[_Asker]) -> str | N
     return free[0] if len(free) > len(keepers) else None
 
 
+def _is_looked_for(story: Story, index: int) -> bool:
+    """Whether a discovery runs then."""
+    begun = {each.event.discovery for each in story.all(DiscoveryBegun) if each.index < index}
+    return bool(begun - {each.event.discovery for each in story.all(DiscoveryEnded) if each.index < index})
+
+
 def _before_time_passes(story: Story) -> Iterator[Placed[Any]]:
     """The last event of each instant: what follows from it in no time has followed."""
     events = story.trace.events
@@ -238,7 +293,7 @@ def leases_are_counted(story: Story) -> Iterator[Finding]:
     leases = [Placed(each.index, each.event) for each in moves if each.event.resource.startswith(_RESOURCE)]
     if not leases:
         return
-    changes = [each for each in story.numbered if isinstance(each.event, CapacityChanged)]
+    changes = [each for each in story.numbered if isinstance(each.event, CapacityChanged | Unregistered)]
     told: dict[str, Placed[Any]] = {}
     for members, each in _moments(story, *leases, *changes):
         if isinstance(each.event, CapacityChanged):
@@ -248,6 +303,9 @@ def leases_are_counted(story: Story) -> Iterator[Finding]:
                 yield Finding(f"{name} has {len(held)} leases", each, told.get(name))
             if member is not None and each.event.in_use > member.profile.max_concurrent:
                 yield Finding(f"{name} has room for {member.profile.max_concurrent}", each)
+            continue
+        if isinstance(each.event, Unregistered):
+            holders.pop(each.event.instance_id, None)
             continue
         name, holder = each.event.resource.removeprefix(_RESOURCE), each.event.holder
         told[name] = each

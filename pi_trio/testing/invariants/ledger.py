@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...lifecycle import Registered, StateChanged
+from ...lifecycle import Breaker, BreakerState, DiscoveryBreakerChanged, Registered, StateChanged
 from ...registry import Capacity, CapacityReport
 from ..trace import CapacityReported, Folded
 from .invariant import Finding, invariant
@@ -52,19 +52,24 @@ def the_report_adds_up(story: Story) -> Iterator[Finding]:
     """At every event the report of capacity is the sum of what the members have: free, in use, and unavailable."""
     reports = story.all(CapacityReported)
     members = Members()
+    discoveries: dict[str, Breaker] = {}
     numbered = iter(story.numbered)
     event = next(numbered, None)
     for each in reports:
         while event is not None and event.index < each.index:
             members.take(event.event)
+            if isinstance(event.event, DiscoveryBreakerChanged):
+                discoveries[event.event.discovery] = event.event.breaker
             event = next(numbered, None)
-        for what, says, expected in _sums(members, each.event.report):
+        for what, says, expected in _sums(members, discoveries, each.event.report):
             if says != expected:
                 yield Finding(f"{what} should be {expected}, not {says}", each)
                 return
 
 
-def _sums(members: Members, report: CapacityReport) -> Iterator[tuple[str, object, object]]:
+def _sums(
+    members: Members, discoveries: dict[str, Breaker], report: CapacityReport
+) -> Iterator[tuple[str, object, object]]:
     yield "the total", report.total, _sum(members, list(members))
     for what, groups in (
         ("provider", report.by_provider),
@@ -74,7 +79,8 @@ def _sums(members: Members, report: CapacityReport) -> Iterator[tuple[str, objec
         for group in {*groups, *(_group(members, name, what) for name in members)}:
             names = [name for name in members if _group(members, name, what) == group]
             yield f"{what} {group}", groups.get(group), _sum(members, names) if names else None
-    broken = {name: member.breaker for name, member in members.items() if member.breaker.state.value != "closed"}
+    breakers = {name: member.breaker for name, member in members.items()} | discoveries
+    broken = {name: each for name, each in breakers.items() if each.state is not BreakerState.CLOSED}
     yield "the breakers", dict(report.breakers), broken
 
 

@@ -34,6 +34,10 @@ def instances_are_limited(story: Story) -> Iterator[Finding]:
                 for other, results in story.calls.values()
                 if other.event.call != started.event.call
             )
-            own = 0 if started.event.what == "spawn" else 1
+            # A tree has stopped its children by the time it says why there is no room for another.
+            mine = [
+                each for each in story.lives if each.tree is not None and started.index < each.registered < end.index
+            ]
+            own = 0 if started.event.what == "spawn" else max(1, sum(not each.lives_at(end.index) for each in mine))
             if alive + coming + own < limit:
                 yield Finding(f"there were only {alive} of at most {limit}", started, end)

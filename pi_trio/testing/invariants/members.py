@@ -63,6 +63,11 @@ class Member:
             and self.breaker.state is BreakerState.CLOSED
         )
 
+    @property
+    def load(self) -> float:
+        """Which part of its places is in use."""
+        return self.in_use / self.profile.max_concurrent
+
     def fits(self, criteria: Criteria) -> bool:
         """Whether it is of the kind that is wanted, however it is now."""
         return (

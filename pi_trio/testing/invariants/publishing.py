@@ -11,6 +11,7 @@ from ...lifecycle import (
     HealthChanged,
     InstanceEvent,
     InstanceState,
+    ModelChanged,
     Ready,
     Registered,
     RestartScheduled,
@@ -102,7 +103,7 @@ def states_follow_the_table(story: Story) -> Iterator[Finding]:
 @invariant(3)
 def announced_once(story: Story) -> Iterator[Finding]:
     """Each change is published once: ``ready`` right behind ``running``, a scheduled restart right behind
-    ``backing_off``, and health only when it is another than before.
+    ``backing_off``, and health and model only when they are others than before.
     """
     for life in story.lives:
         health = Health.UNKNOWN
@@ -123,8 +124,18 @@ def announced_once(story: Story) -> Iterator[Finding]:
                 elif isinstance(last, StateChanged) and is_behind and _incarnation(event) != last.incarnation:
                     yield Finding(f"{follower.__name__} is of another incarnation", before, each)
             before = each
+        yield from _models_twice(life)
         if isinstance(before, Placed) and isinstance(before.event, StateChanged) and before.event.state in _WITH_MORE:
             yield Finding(f"nothing came behind {before.event.state}", before)
+
+
+def _models_twice(life: Life) -> Iterator[Finding]:
+    model: tuple[str | None, str | None] | None = None
+    for each in life.published:
+        if isinstance(each.event, ModelChanged):
+            if model == (each.event.provider, each.event.model):
+                yield Finding(f"that {each.event.model} answers was said already", each)
+            model = each.event.provider, each.event.model
 
 
 def _incarnation(event: InstanceEvent) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from ..trace import Counted, PipeOpened, ResourceAcquired, ResourceReleased, TraceEvent
+from ...lifecycle import Unregistered
+from ..trace import Counted, PipeOpened, ResourceAcquired, ResourceReleased
 from .invariant import Finding, invariant
 from .placed import Placed
 from .story import Story
@@ -18,7 +20,8 @@ def resources_have_one_holder(story: Story) -> Iterator[Finding]:
     when its holder's tree is empty where it is bound to one, and none is held when the runtime's scope has exited.
     """
     held: dict[str, dict[str, Placed[ResourceAcquired]]] = {}
-    moves: list[Placed[TraceEvent]] = [*story.all(ResourceAcquired), *story.all(ResourceReleased)]
+    moves: list[Placed[Any]] = [*story.all(ResourceAcquired), *story.all(ResourceReleased)]
+    moves += [each for each in story.numbered if isinstance(each.event, Unregistered)]
     over = story.scope_exits.get("runtime")
     for each in sorted(moves, key=lambda move: move.index):
         event = each.event
@@ -28,9 +31,13 @@ def resources_have_one_holder(story: Story) -> Iterator[Finding]:
                 yield Finding(f"{event.resource} had {len(holders)} holders already", *holders.values(), each)
             holders[event.holder] = Placed(each.index, event)
         elif isinstance(event, ResourceReleased):
-            if held.get(event.resource, {}).pop(event.holder, None) is None:
+            former = held.get(f"{event.resource}, which was unregistered", {})
+            if former.pop(event.holder, None) is None and held.get(event.resource, {}).pop(event.holder, None) is None:
                 yield Finding(f"{event.resource} was given back by somebody who did not hold it", each)
             yield from _given_back_early(story, Placed(each.index, event))
+        else:  # a lease of one that is no member any more is nothing to whoever comes after it by that name
+            former = held.pop(f"lease of {event.instance_id}", {})
+            held.setdefault(f"lease of {event.instance_id}, which was unregistered", {}).update(former)
     for resource, holders in held.items():
         if over is not None and holders:
             yield Finding(f"{resource} was still held when the runtime was over", *holders.values(), over)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from ...lifecycle import InstanceState, RestartType, StateChanged
+from ...lifecycle import InstanceState, RestartScheduled, RestartType, StateChanged
 from ...supervisor import Strategy
 from ..trace import TreeOpened
 from .invariant import Finding, invariant
@@ -75,7 +75,7 @@ def _fall_in_reverse(children: list[Life], left: int) -> Iterator[Finding]:
 
 @invariant(17)
 def a_spent_budget_ends_the_tree(story: Story) -> Iterator[Finding]:
-    """When the restarts of a supervision tree are spent, its body is cancelled at once, and
+    """When the restarts of a supervision tree are spent, and not before that, its body is cancelled at once, and
     ``RestartIntensityExceeded`` comes out of it.
     """
     for scope, opened in story.trees.items():
@@ -89,6 +89,7 @@ def a_spent_budget_ends_the_tree(story: Story) -> Iterator[Finding]:
         first = min(failed, key=lambda each: each.index, default=None)
         if first is None or entered is None or entered.index > first.index:
             continue
+        yield from _is_spent(story, opened, first)
         if left is None or left.event.at > first.event.at + story.slack:
             yield Finding("the body of its tree went on", first, left)
         elif (
@@ -98,6 +99,20 @@ def a_spent_budget_ends_the_tree(story: Story) -> Iterator[Finding]:
             and over.event.how not in ("RestartIntensityExceeded", "cancelled")
         ):
             yield Finding("that is not why the tree was given up", first, over)
+
+
+def _is_spent(story: Story, opened: Placed[TreeOpened], failed: Placed[StateChanged]) -> Iterator[Finding]:
+    """Whether there were as many restarts as it may have. Those that are taken down with another do not count."""
+    since = failed.event.at - opened.event.period
+    counted = 0
+    for life in _children(story, opened.event):
+        backing = [each for each in life.states if each.event.state is _S.BACKING_OFF and each.index < failed.index]
+        due = [each.event for each in life.published if isinstance(each.event, RestartScheduled)]
+        for down, scheduled in zip(backing, due, strict=False):
+            own = not down.event.reason.startswith("goes down with")
+            counted += own and scheduled.at + scheduled.delay > since
+    if counted < opened.event.intensity:
+        yield Finding(f"there were {counted} restarts, of {opened.event.intensity}", opened, failed)
 
 
 @invariant(20)

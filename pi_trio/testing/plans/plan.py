@@ -23,6 +23,7 @@ class Affliction:
     instance: int = 0
     """The number of the instance, in the order in which the plan asks for them."""
     incarnation: int = 1
+    """For a fault of connections: which link of each."""
 
 
 _SPEC = InstanceSpec(cwd="/work", inherit_env=False)

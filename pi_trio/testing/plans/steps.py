@@ -24,22 +24,29 @@ __all__ = [
     "Ask",
     "Cancel",
     "Connect",
+    "CutOff",
+    "Discover",
     "Drop",
     "Ending",
     "Exec",
+    "FailDiscovery",
     "Interrupt",
     "Kill",
+    "KillKeeper",
+    "LeaveDiscovery",
     "LeaveTree",
     "Listen",
     "OpenTree",
     "Prompt",
     "Report",
     "Request",
+    "RunSomewhere",
     "Spawn",
     "Stall",
     "Step",
     "Stop",
     "Subscribe",
+    "Tell",
     "Unregister",
     "Unsubscribe",
 ]
@@ -84,6 +91,8 @@ class Prompt:
     records: int | None = None
     tool: bool = False
     """Whether the model runs a tool first."""
+    connection: int | None = None
+    """If given: over this connection, and ``target`` does not count."""
     wait: bool = False
     cancel_at: int | None = None
 
@@ -178,6 +187,65 @@ class Unregister:
 
 
 @attrs.frozen
+class Tell:
+    """A discovery tells of members: each is an instance of the plan, reached from somewhere else. While it does not run,
+    it tells when it is run again.
+    """
+
+    discovery: int = 0
+    how: Literal["snapshot", "found", "lost"] = "snapshot"
+    members: tuple[int, ...] = ()
+    """Targets."""
+    region: str | None = None
+    provider: str | None = None
+    room: int = 1
+    """How many leases each has room for."""
+
+
+@attrs.frozen
+class Discover:
+    """Run a discovery, which begins with telling of these."""
+
+    first: Tell = attrs.field(factory=Tell)
+
+
+@attrs.frozen
+class FailDiscovery:
+    """A discovery fails; its breaker says when it is run again."""
+
+    discovery: int = 0
+
+
+@attrs.frozen
+class LeaveDiscovery:
+    """A discovery is not wanted any more."""
+
+    discovery: int = 0
+
+
+@attrs.frozen
+class CutOff:
+    """Nobody gets to an instance from somewhere else for a while; links to it drop."""
+
+    target: int = 0
+    seconds: float = 1.0
+
+
+@attrs.frozen
+class RunSomewhere:
+    """Have a prompt run on any member of the registry."""
+
+    criteria: Criteria = attrs.field(factory=Criteria)
+    strategy: Selecting = attrs.field(factory=LeastLoaded)
+    timeout: float | None = None
+    acquire_timeout: float | None = None
+    attempts: int = 3
+    tool: bool = False
+    wait: bool = False
+    cancel_at: int | None = None
+
+
+@attrs.frozen
 class Stop:
     """End an instance."""
 
@@ -193,6 +261,15 @@ class Kill:
 
     target: int = 0
     signal: str = "SIGKILL"
+
+
+@attrs.frozen
+class KillKeeper:
+    """Kill the process that keeps an instance's tree. That of the program itself has no plan: nothing of it would go on
+    to be seen. What the system does then is the business of the tests with real processes.
+    """
+
+    target: int = 0
 
 
 @attrs.frozen
@@ -252,6 +329,12 @@ Step: TypeAlias = (
     | Acquire
     | Report
     | Unregister
+    | Tell
+    | Discover
+    | FailDiscovery
+    | LeaveDiscovery
+    | CutOff
+    | RunSomewhere
     | OpenTree
     | LeaveTree
     | Prompt
@@ -262,6 +345,7 @@ Step: TypeAlias = (
     | Exec
     | Stop
     | Kill
+    | KillKeeper
     | Interrupt
     | Cancel
     | Advance

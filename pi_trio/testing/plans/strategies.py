@@ -37,7 +37,17 @@ from .steps import (
     Unsubscribe,
 )
 
-__all__ = ["acquisitions", "endings", "faults", "health_policies", "plans", "restart_policies", "specs", "steps"]
+__all__ = [
+    "acquisitions",
+    "drops",
+    "endings",
+    "faults",
+    "health_policies",
+    "plans",
+    "restart_policies",
+    "specs",
+    "steps",
+]
 
 _T = TypeVar("_T")
 
@@ -254,7 +264,7 @@ def sequences() -> st.SearchStrategy[tuple[Step, ...]]:
 
 
 def faults() -> st.SearchStrategy[Fault]:
-    """Single faults, each class of :mod:`pi_trio.testing.faults` among them."""
+    """Single faults of processes, each class of :mod:`pi_trio.testing.faults` among them. Those of connections: :func:`drops`."""
     seconds = st.sampled_from((0.0, 0.05, 0.4, 2.0))
     every = st.sampled_from((1, 2, 3))
     how = st.sampled_from((0, 1, 143, "SIGKILL", "SIGUSR1"))
@@ -289,6 +299,15 @@ def faults() -> st.SearchStrategy[Fault]:
             seconds=st.sampled_from((0.2, 1.0)),
             ignores_signals=_BOOL,
         ),
+    )
+
+
+def drops() -> st.SearchStrategy[Fault]:
+    """Faults of connections."""
+    way = st.sampled_from(("out", "back"))
+    return st.one_of(
+        st.builds(f.DropAtRecord, record=st.sampled_from((2, 3, 5, 9, 1)), way=way, half=_BOOL),
+        st.builds(f.DropAfterBytes, size=st.sampled_from((150, 300, 1000, 3000)), way=way),
     )
 
 

@@ -144,6 +144,13 @@ def get_messages(pi: PiProcess, _asked: Json) -> Json:
 
 
 @command
+def get_entries(pi: PiProcess, _asked: Json) -> Json:
+    """What the session's file has. Of messages only: it has no branches here."""
+    entries = pi.session.entries
+    return {"entries": entries, "leafId": entries[-1]["id"] if entries else None}
+
+
+@command
 def get_last_assistant_text(pi: PiProcess, _asked: Json) -> Json:
     """The text of the last answer."""
     answers = [message for message in pi.session.messages if message["role"] == "assistant"]

@@ -11,6 +11,9 @@ from .messages import Json, add_usage
 
 __all__ = ["Session", "SessionStore"]
 
+# Entries have a time of their own beside that of their message. Nobody here asks for it.
+_WHEN = "1970-01-01T00:00:00.000Z"
+
 
 def _no_tokens() -> dict[str, Any]:
     return {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0, "cost": 0.0}
@@ -28,6 +31,8 @@ class Session:
     """What the model is given."""
     everything: list[Json] = attrs.field(factory=list)
     """All messages there ever were, the compacted ones included."""
+    entries: list[Json] = attrs.field(factory=list)
+    """The same, as the file has them: each with an id, behind the one before it."""
     totals: Json = attrs.field(factory=_no_tokens)
     compacted: bool = False
     """Whether nothing was said since the last compaction."""
@@ -36,6 +41,9 @@ class Session:
         """Add a complete message."""
         self.messages.append(message)
         self.everything.append(message)
+        parent = self.entries[-1]["id"] if self.entries else None
+        entry = {"type": "message", "id": f"{len(self.entries) + 1:08x}", "parentId": parent, "timestamp": _WHEN}
+        self.entries.append({**entry, "message": message})
         self.compacted = False
         if message["role"] == "assistant":
             add_usage(self.totals, message["usage"])

@@ -23,6 +23,7 @@ from .callers import (
     RequestStarted,
     ResourceAcquired,
     ResourceReleased,
+    RunHeard,
     ScopeCancelled,
     ScopeEntered,
     ScopeExited,
@@ -45,6 +46,16 @@ from .connections import (
     LinkReceived,
     LinkRefused,
     LinkWritten,
+)
+from .discoveries import (
+    DiscoveryBegun,
+    DiscoveryEnded,
+    DiscoveryTold,
+    DiscoveryTraceEvent,
+    FarCut,
+    MemberAnswered,
+    MemberAsked,
+    SomewhereAsked,
 )
 from .registry import (
     BreakerTold,
@@ -79,6 +90,14 @@ from .world import (
 )
 
 __all__ = [
+    "DiscoveryBegun",
+    "DiscoveryEnded",
+    "DiscoveryTold",
+    "DiscoveryTraceEvent",
+    "FarCut",
+    "MemberAnswered",
+    "MemberAsked",
+    "SomewhereAsked",
     "AskEnded",
     "AskStarted",
     "BreakerTold",
@@ -128,6 +147,7 @@ __all__ = [
     "RequestStarted",
     "ResourceAcquired",
     "ResourceReleased",
+    "RunHeard",
     "ScopeCancelled",
     "ScopeEntered",
     "ScopeExited",

@@ -30,6 +30,7 @@ __all__ = [
     "RequestStarted",
     "ResourceAcquired",
     "ResourceReleased",
+    "RunHeard",
     "ScopeCancelled",
     "ScopeEntered",
     "ScopeExited",
@@ -162,6 +163,25 @@ class CallEnded(_CallerEvent):
     """Of an error that carries one."""
     about: str = ""
     """The instance that an error is about."""
+
+
+@attrs.frozen
+class RunHeard(_CallerEvent):
+    """A run was read to its end: what came of it. Which Pi had it is seen in the world: ``mark`` is in its prompt."""
+
+    call: int
+    instance: str
+    mark: str
+    """A text that is in this prompt, and in no other."""
+    connection: int | None
+    """Over which it was asked for, if not of the instance's own client."""
+    pieces: tuple[str, ...]
+    """The text as it was streamed."""
+    reply: str
+    """The text of the reply."""
+    messages: int
+    """How many it had."""
+    stop_reason: str | None
 
 
 @attrs.frozen
@@ -303,6 +323,7 @@ CallerEvent: TypeAlias = (
     | Interrupted
     | CallStarted
     | CallEnded
+    | RunHeard
     | RequestStarted
     | RequestEnded
     | Subscribed

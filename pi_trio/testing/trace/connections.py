@@ -34,6 +34,10 @@ class Connected(_ConnectionEvent):
     instance: str
     attempts: int
     """How often it tries in a row."""
+    places: int = 1000
+    """How many requests may wait for another link ..."""
+    patience: float = 30.0
+    """... and for how many seconds each."""
 
 
 @attrs.frozen

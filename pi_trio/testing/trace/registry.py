@@ -7,7 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from ...lifecycle import RegistryEvent
-from ...registry import CapacityReport, Criteria
+from ...registry import CapacityReport, Criteria, Strategy
 
 __all__ = [
     "BreakerTold",
@@ -51,6 +51,9 @@ class LeaseAsked(_RegistryTraceEvent):
     criteria: Criteria
     timeout: float | None
     """In seconds; ``None`` for none."""
+    strategy: Strategy | None = None
+    newcomers: bool = True
+    """Whether there is hope as long as a discovery runs."""
 
 
 @attrs.frozen

@@ -12,12 +12,13 @@ import attrs
 
 from .callers import CallerEvent
 from .connections import ConnectionEvent
+from .discoveries import DiscoveryTraceEvent
 from .registry import RegistryTraceEvent
 from .world import WorldEvent
 
 __all__ = ["Record", "Recorder", "Trace", "TraceEvent"]
 
-TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent | ConnectionEvent
+TraceEvent: TypeAlias = WorldEvent | CallerEvent | RegistryTraceEvent | ConnectionEvent | DiscoveryTraceEvent
 Record: TypeAlias = Callable[[TraceEvent], None]
 """Takes down one event. Given to whatever has something to tell."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault, FaultsFor
+from .fault import Cut, Fault, FaultsFor, Way
 from .host import SimWorld, open_world
 from .kernel import Kernel, Program
 from .output import Output, Stream
@@ -17,6 +17,7 @@ from .world import World
 __all__ = [
     "PIPE_BYTES",
     "PROGRAMS",
+    "Cut",
     "End",
     "Fault",
     "FaultsFor",
@@ -29,6 +30,7 @@ __all__ = [
     "Stream",
     "System",
     "Tag",
+    "Way",
     "World",
     "open_world",
     "shell",

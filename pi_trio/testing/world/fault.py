@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 from .kernel import Program
 from .system import System
 
-__all__ = ["Fault", "FaultsFor"]
+__all__ = ["Cut", "Fault", "FaultsFor", "Way"]
+
+Way: TypeAlias = Literal["out", "back"]
+"""On a connection: from the client to the process, or to the client."""
+
+Cut: TypeAlias = Literal["within", "behind"]
+"""Where a connection drops: in the middle of a record, which is lost with it; or when that has arrived."""
 
 
 class Fault:
     """Something that goes wrong with a process. Faults are frozen values: see :mod:`pi_trio.testing.faults`.
 
-    A new one is a class that overrides one of the three methods.
+    A new one is a class that overrides one of the four methods.
     """
 
     def delay_spawn(self) -> float:
@@ -30,6 +37,17 @@ class Fault:
         """
         del acted
         return await program(system)
+
+    def cut(self, way: Way, record: int, end: int) -> Cut | None:
+        """Whether a connection to the process drops now. Asked about each record that goes some way on it.
+
+        Args:
+            way: which.
+            record: how many have gone that way, with this one: 1 is the first.
+            end: how many bytes that is.
+        """
+        del way, record, end
+        return None
 
 
 FaultsFor = Callable[[str, int], Sequence[Fault]]

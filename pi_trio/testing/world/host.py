@@ -87,6 +87,13 @@ class SimWorld(World):
         if root is not None and not root.reaped:
             self.kernel.send(root, name, "fault")
 
+    def kill_keeper(self, instance: str) -> None:
+        """See :meth:`World.kill_keeper`."""
+        for tree in reversed(self._trees.values()):
+            if tree.root.tag.instance == instance:
+                tree.kill_keeper()
+                return
+
     def misused(self, tag: Tag, what: str) -> None:
         """The runtime did what a real system would not forgive."""
         self.kernel.misused(tag, what)

@@ -22,8 +22,9 @@ _NOTICE_SECONDS = (0.0001, 0.02)
 class Keeper:
     """The parent of a tree's root, and a subreaper: whatever loses its parent becomes its child.
 
-    It has no pid and cannot be killed: the death of keepers is the business of the tests with real processes. One that
-    does not ``sweep`` stands for the direct host: it kills nothing until the runtime says so.
+    It has no pid of its own here. When it is killed (:meth:`die`), its root goes with it, and what else there is of the
+    tree is killed by the helper that stands in for it: see ``docs/process-death.md``. One that does not ``sweep`` stands
+    for the direct host: it kills nothing until the runtime says so, and there is nothing of it to be killed.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Keeper:
         self._root: Process | None = None
         self._kill = False
         self._alone = False
+        self._dead = False
         self._news = trio.Event()
 
     def __repr__(self) -> str:
@@ -55,6 +57,15 @@ class Keeper:
     def ask_kill(self) -> None:
         """The runtime wants the whole tree killed."""
         self._kill = True
+        self._news.set()
+
+    def die(self) -> None:
+        """Somebody kills the keeper. The root is told by the kernel, in this instant."""
+        if not self._sweeps or self.empty.is_set():
+            return
+        self._dead = True
+        if self._root is not None and not self._root.reaped:
+            self._kernel.send(self._root, "SIGKILL", "keeper")
         self._news.set()
 
     def hang_up(self) -> None:
@@ -76,7 +87,7 @@ class Keeper:
     async def _watch(self, root: Process) -> None:
         """Until the root has ended, or has to be killed."""
         deadline: float | None = None
-        while self._reap() and not self.exited.is_set() and not self._kill:
+        while self._reap() and not self.exited.is_set() and not (self._kill or self._dead):
             if self._alone and deadline is None:
                 deadline = trio.current_time() + self._grace
                 self._kernel.send(root, "SIGTERM", "keeper")

@@ -64,6 +64,10 @@ class SimTree(ProcessTree):
         """The root process."""
         return self._root
 
+    def kill_keeper(self) -> None:
+        """Somebody kills whoever keeps it."""
+        self._keeper.die()
+
     def hand_over(self) -> SimTree:
         """The spawn returns it: from here on it is the runtime's."""
         for pipe in (self._stdin, self._stdout, self._stderr):

@@ -27,3 +27,7 @@ class World(ProcessHost):
 
         Nothing happens when there is none, or it was reaped.
         """
+
+    def kill_keeper(self, instance: str) -> None:
+        """Kill the keeper of an instance's youngest tree, where its host has any that can be reached."""
+        del instance

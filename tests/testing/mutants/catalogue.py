@@ -6,7 +6,20 @@ words that are replaced; where those are not found any more, the mutant is stale
 
 from __future__ import annotations
 
-from . import client, connections, incarnation, leases, lifecycle, registry, runtime, supervisor, transport, tree
+from . import (
+    client,
+    connections,
+    discoveries,
+    incarnation,
+    leases,
+    lifecycle,
+    registry,
+    runs,
+    runtime,
+    supervisor,
+    transport,
+    tree,
+)
 from .mutant import Mutant
 
 __all__ = ["MUTANTS"]
@@ -18,8 +31,10 @@ MUTANTS: tuple[Mutant, ...] = (
     *tree.MUTANTS,
     *runtime.MUTANTS,
     *client.MUTANTS,
+    *runs.MUTANTS,
     *connections.MUTANTS,
     *transport.MUTANTS,
     *registry.MUTANTS,
     *leases.MUTANTS,
+    *discoveries.MUTANTS,
 )

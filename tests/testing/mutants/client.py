@@ -173,4 +173,31 @@ MUTANTS = (
             "with trio.move_on_after(self._patience) as scope:",
         ),
     ),
+    _of(
+        "client.client",
+        "subscriber-behind-a-response",
+        "events that come behind a response in one piece wait for the next read",
+        (
+            "        self._published(events)\n        return answered\n",
+            "        if not answered:\n            self._published(events)\n        return answered\n",
+        ),
+    ),
+    _of(
+        "client.requests",
+        "late-answer-to-the-next",
+        "an id is free again as soon as its request was given up",
+        (
+            "        self._pending.pop(pending.id, None)\n        self._by_line.pop(pending.id, None)\n\n    def fail(",
+            "        self._pending.pop(pending.id, None)\n        self._last_id -= 1\n        self._by_line.pop(pending.id, None)\n\n    def fail(",
+        ),
+    ),
+    _of(
+        "client.client",
+        "left-and-not-aborted",
+        "a run that is left early goes on",
+        (
+            "                if run._goes_on and self._transport is run._transport:",
+            "                if run._goes_on and self._transport is None:",
+        ),
+    ),
 )

@@ -200,4 +200,19 @@ MUTANTS = (
         "an unhealthy instance is ended though its policy only wants to know",
         (' and policy.action != "report":', ":"),
     ),
+    _of(
+        "supervisor.incarnation",
+        "polite-to-the-unready",
+        "an instance that is not ready yet is stopped politely",
+        ('(not self._ready or self._spec.launch == "server")', '(self._spec.launch == "server")'),
+    ),
+    _of(
+        "supervisor.incarnation",
+        "slot-kept-while-running",
+        "the place among those that are starting is kept until the process ends",
+        (
+            "        self._observer.ready(state, pid)\n        self._release_slot()\n",
+            "        self._observer.ready(state, pid)\n",
+        ),
+    ),
 )

@@ -361,4 +361,28 @@ MUTANTS = (
             ),
         ),
     ),
+    _of(
+        "registry.leases",
+        "unregistered-and-counted",
+        "a lease whose instance was unregistered is counted down though that is no member",
+        (
+            'self._lose(name, "it was unregistered", counted=False)',
+            'self._lose(name, "it was unregistered", counted=True)',
+        ),
+    ),
+    _of(
+        "registry.breakers",
+        "probe-of-a-closed-breaker",
+        "a breaker that was closed meanwhile is probed",
+        ("if entry is None or entry.breaker != opened:", "if entry is None:"),
+    ),
+    _of(
+        "lifecycle.breaker",
+        "openings-never-forgotten",
+        "a success does not shorten the next opening",
+        (
+            'def after_success(_breaker: Breaker) -> Breaker:\n    """The breaker after a success."""\n    return Breaker()',
+            'def after_success(_breaker: Breaker) -> Breaker:\n    """The breaker after a success."""\n    return Breaker(openings=_breaker.openings)',
+        ),
+    ),
 )

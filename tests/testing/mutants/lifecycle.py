@@ -181,4 +181,13 @@ MUTANTS = (
         "the delay is forgotten only after twice the time that it should take",
         ("if ran_for >= policy.reset_after else", "if ran_for >= 2 * policy.reset_after else"),
     ),
+    _of(
+        "lifecycle.health",
+        "busy-keeps-its-misses",
+        "a Pi that is busy keeps the misses from before",
+        (
+            "    if probe.heard:\n        return HealthState(Health.DEGRADED)",
+            "    if probe.heard:\n        return HealthState(Health.DEGRADED, state.misses)",
+        ),
+    ),
 )

@@ -128,4 +128,13 @@ MUTANTS = (
             "",
         ),
     ),
+    _of(
+        "concurrency.service",
+        "told-once-only",
+        "a scope that is cancelled while it is being left is not told to make haste",
+        (
+            "        except BaseException as error:  # cancelled meanwhile: no more patience\n            reason = error\n",
+            "        except BaseException as error:  # cancelled meanwhile: no more patience\n            return error\n",
+        ),
+    ),
 )

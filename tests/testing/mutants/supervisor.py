@@ -189,4 +189,13 @@ MUTANTS = (
         "of two requests to stop, the gentler one counts",
         ("if self._stop is None or manner > self._stop[0]:", "if self._stop is None or manner < self._stop[0]:"),
     ),
+    _of(
+        "supervisor.supervisor",
+        "model-told-every-time",
+        "which model answers is published with each start",
+        (
+            " and (told := (state.model.provider, state.model.id)) != self._told_model:",
+            " and (told := (state.model.provider, state.model.id)):",
+        ),
+    ),
 )

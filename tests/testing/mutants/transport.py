@@ -91,4 +91,10 @@ MUTANTS = (
             "        self._closing = True\n        if self._queue and self._broken:\n",
         ),
     ),
+    _of(
+        "supervisor.output",
+        "logs-keep-the-oldest",
+        "of too much output, the newest is forgotten",
+        ("            oldest = self._chunks.popleft()", "            oldest = self._chunks.pop()"),
+    ),
 )

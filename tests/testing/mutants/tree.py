@@ -91,4 +91,25 @@ MUTANTS = (
         "the next child is started though one before it has fallen meanwhile",
         ("                    await tree.wait_until_all_stand()\n", ""),
     ),
+    _of(
+        "supervisor.tree",
+        "replaced-while-backing-off",
+        "a child that is waiting to be started again is replaced, too, and so started once more later",
+        (" or child.state is InstanceState.BACKING_OFF:\n                continue", ":\n                continue"),
+    ),
+    _of(
+        "supervisor.tree",
+        "starts-beside-one-that-leaves",
+        "a child does not wait for one that is being stopped",
+        ("        if child.leaving:\n            return not before or self.strategy is Strategy.ONE_FOR_ALL\n", ""),
+    ),
+    _of(
+        "supervisor.tree",
+        "budget-counts-those-that-fall",
+        "each child that falls with another counts as a restart",
+        (
+            "                self._rising.add(child)\n                child.request_replacement(why)",
+            "                self._rising.add(child)\n                self._starts = (*self._starts, self._starts[-1])\n                child.request_replacement(why)",
+        ),
+    ),
 )

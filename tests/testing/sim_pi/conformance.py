@@ -25,7 +25,7 @@ from pi_trio import (
     SpawnError,
 )
 from pi_trio.abc import ExitStatus
-from pi_trio.protocol import Notify
+from pi_trio.protocol import MessageEntry, Notify
 from pi_trio.testing import ToolUse, Turn
 from pi_trio.testing.model_server import Script
 
@@ -383,6 +383,24 @@ async def a_restarted_one_goes_on_with_its_session(lab: Lab) -> None:
     after = await instance.client.get_state()
     assert (after.session_id, after.message_count) == (before.session_id, before.message_count)
     assert (await instance.client.send("two")).text == "Two."
+
+
+@check(Turn("Let me see.", tools=[bash("echo there")]), Turn("It is there."))
+async def what_was_said_is_in_the_entries(lab: Lab) -> None:
+    instance = await lab.spawn(ephemeral=False)
+    reply = await instance.client.send("look")
+    found = await instance.client.get_entries()
+    by_id = {entry.id: entry for entry in found.entries}
+    path: list[Any] = []
+    at = found.leaf_id
+    while at is not None:
+        path.insert(0, by_id[at])
+        at = by_id[at].parent_id
+    messages = [entry.message for entry in path if isinstance(entry, MessageEntry)]
+    said = [each for each in messages if each.raw["role"] != "system"]
+    assert [each.raw["role"] for each in said] == ["user", "assistant", "toolResult", "assistant"]
+    assert [each.raw for each in said] == [each.raw for each in reply.messages if each.raw["role"] != "system"]
+    assert path[-1].message.text == reply.text == "It is there."
 
 
 @check(Turn("One."))

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import math
 
 import pytest
 import trio
 
 from pi_trio.abc import ExitStatus, ProcessCommand, Signal
-from pi_trio.testing.trace import ProcessExited, ProcessReaped, ProcessSpawned, SpawnFailed, TreeEmptied
+from pi_trio.testing.trace import (
+    ProcessExited,
+    ProcessReaped,
+    ProcessSignalled,
+    ProcessSpawned,
+    SpawnFailed,
+    TreeEmptied,
+)
 from pi_trio.testing.world import System
 from tests.testing.world.support import Stage, play
 
@@ -240,6 +248,32 @@ def test_a_tree_that_is_closed_too_early_is_told_and_ended_by_its_keeper() -> No
         await tree.wait_empty()
 
     play(main, misuse=1)
+
+
+def test_a_keeper_that_is_killed_takes_its_whole_tree_with_it() -> None:
+    async def stays(system: System) -> int:
+        for fd in (0, 1, 2):
+            system.close(fd)
+        await system.sleep(math.inf)
+        return 0
+
+    async def agent(system: System) -> int:
+        system.process.block("SIGTERM", "SIGINT", "SIGHUP")
+        system.spawn(stays, "in a session of its own", new_session=True)
+        await system.sleep(math.inf)
+        return 0
+
+    async def main(stage: Stage) -> None:
+        async with stage.running(agent) as tree:
+            await trio.sleep(1.0)
+            assert len(stage.world.kernel.table) == 2
+            stage.world.kill_keeper("a")
+            assert await tree.wait_exit() == ExitStatus(signal="SIGKILL")
+            await tree.wait_empty()
+            assert not stage.world.kernel.table
+
+    trace = play(main)
+    assert {event.sender for event in trace.of(ProcessSignalled)} == {"keeper"}
 
 
 def test_reaping_twice_and_signals_to_the_reaped_are_told() -> None:
