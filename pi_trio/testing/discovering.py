@@ -16,10 +16,13 @@ from ..supervisor import Instance
 from .plans import RunSomewhere, Tell
 from .trace import DiscoveryBegun, DiscoveryEnded, DiscoveryTold, Record
 
-__all__ = ["FOUND", "WATCH", "Discovering"]
+__all__ = ["FAR", "FOUND", "WATCH", "Discovering"]
 
 FOUND = "discovery "
 """How the names of a plan's discoveries begin."""
+
+FAR = "far "
+"""How the names of the members begin that they find."""
 
 WATCH = Watch(
     health=HealthPolicy(period=1.0, timeout=0.3, slow_after=0.15, misses=2, action="report"), remove_after=2.5
@@ -139,7 +142,7 @@ class Discovering:
 
 def tell(discovery: _SimDiscovery, step: Tell, instances: list[Instance]) -> None:
     """Let a discovery know of these, or of these no more, and tell it."""
-    names = tuple(f"far {instance.id}" for instance in instances)
+    names = tuple(f"{FAR}{instance.id}" for instance in instances)
     if step.how == "lost":
         discovery.forget_others({*discovery._there} - {*names})
     else:

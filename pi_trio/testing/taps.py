@@ -14,6 +14,7 @@ import trio
 from ..lifecycle import InstanceEvent, RegistryEvent
 from ..registry import Criteria, Lease, Registry
 from ..runtime import Runtime
+from .discovering import FAR
 from .outcomes import how_it_ended
 from .trace import (
     CapacityReported,
@@ -56,7 +57,9 @@ class _Tap:
         return _Tap(self._channel.clone(), self._publish)
 
     def send_nowait(self, event: InstanceEvent) -> None:
-        self._publish(event)
+        # Discoveries have clones of the same channel. What they tell is taken down where they tell it.
+        if not getattr(event, "instance_id", FAR).startswith(FAR):
+            self._publish(event)
         self._channel.send_nowait(event)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from ...lifecycle import (
     Registered,
     Unregistered,
 )
-from ..discovering import WATCH
+from ..discovering import FAR, WATCH
 from ..trace import BreakerTold, LeaseEnded, LeaseLeft, Limited, MemberAnswered, ProbeSent, ResourceAcquired
 from .invariant import Finding, invariant
 from .placed import EPSILON, Placed
@@ -188,10 +188,17 @@ def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
             opened[name] = Placed(each.index, each.event)
             if each.event.breaker.state is _S.HALF_OPEN:
                 yield from _has_one_probe(each, probes)
-    yield from (Finding("nobody wanted to know", probe) for probe in probes)
+    yield from (Finding("nobody wanted to know", probe) for probe in probes if not _is_out(story, probe))
     if left is not None:
         late = [each for each in story.all(ProbeSent) if each.event.at > left.event.at + EPSILON]
         yield from (Finding("everything was being stopped", left, probe) for probe in late)
+
+
+def _is_out(story: Story, probe: Placed[ProbeSent]) -> bool:
+    """Whether it goes to one that is out for its silence: nothing is published of the breaker then."""
+    name = probe.event.instance
+    so_far = [each for each in _changes(story) if each.event.instance_id == name and each.index < probe.index]
+    return name.startswith(FAR) and bool(so_far) and isinstance(so_far[-1].event, Unregistered)
 
 
 def _changes(story: Story) -> list[Placed[Any]]:

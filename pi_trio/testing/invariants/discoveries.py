@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
-from ...lifecycle import DiscoveryBreakerChanged, DiscoveryFailed, Health, Registered, Unregistered
+from ...lifecycle import (
+    Breaker,
+    BreakerChanged,
+    BreakerState,
+    DiscoveryBreakerChanged,
+    DiscoveryFailed,
+    Health,
+    Registered,
+    Unregistered,
+)
 from ..discovering import FOUND, WATCH
 from ..trace import DiscoveryBegun, DiscoveryEnded, DiscoveryTold, MemberAnswered, MemberAsked
 from .invariant import Finding, invariant
@@ -138,6 +148,21 @@ class _Watched:
     unhealthy_since: float | None = None
     due: float = 0.0
     out: bool = False
+    breaker: Breaker = attrs.field(factory=Breaker)
+    """That of its endpoint, where nobody else is reached; as it was last told."""
+
+    @property
+    def ask_at(self) -> float:
+        """When it is to be asked again, at the latest."""
+        if self.breaker.state is BreakerState.CLOSED:
+            return self.due
+        # An open breaker sends one probe. Of one that is out, nobody is told when the next one is due.
+        probe_at = self.breaker.retry_at if self.breaker.state is BreakerState.OPEN and not self.out else None
+        return math.inf if probe_at is None else probe_at
+
+    def take_breaker(self, event: BreakerChanged) -> None:
+        self.breaker = event.breaker
+        self.due = max(self.due, event.at)
 
     def take(self, answered: MemberAnswered) -> None:
         policy = WATCH.health
@@ -155,11 +180,11 @@ class _Watched:
 @invariant(0)
 def the_far_are_watched(story: Story) -> Iterator[Finding]:
     """A member that was found is asked at once how it is, and then so often as the policy says, for as long as it is one
-    or may be one again; and its health is what came of that.
+    or may be one again; while its breaker is open, when that sends its probe. Its health is what came of that.
     """
     for name, each, watched, member in _watch(story):
-        if each.event.at > watched.due + story.slack:
-            yield Finding(f"{name} was to be asked again at {watched.due:g}", watched.since, each)
+        if each.event.at > watched.ask_at + story.slack:
+            yield Finding(f"{name} was to be asked again at {watched.ask_at:g}", watched.since, each)
             return
         if member is not None and member.health is not watched.health:
             yield Finding(f"{name} is {watched.health}, not {member.health}", watched.since, each)
@@ -235,7 +260,9 @@ def _note(watched: dict[str, _Watched], members: Members, asked: dict[str, int],
         _forget_silent(watched, event)
         return
     members.take(event)
-    if isinstance(event, Registered) and event.profile.source.startswith(FOUND):
+    if isinstance(event, BreakerChanged) and event.instance_id in watched:
+        watched[event.instance_id].take_breaker(event)
+    elif isinstance(event, Registered) and event.profile.source.startswith(FOUND):
         one = watched.get(event.instance_id)
         if one is not None and one.out and one.unhealthy_since is None:
             one.out = False  # it has answered, and is back
