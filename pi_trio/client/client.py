@@ -543,9 +543,11 @@ class PiClient(Commands):
         """
         self._desk.open(nursery)
 
-    def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
-        """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""
-        self._desk.add_interceptor(interceptor)
+    def add_dialog_interceptor(self, interceptor: DialogInterceptor, *, first: bool = False) -> None:
+        """Show it every ``extension_ui_request`` before any handler, behind the interceptors that are there already;
+        with ``first`` before them.
+        """
+        self._desk.add_interceptor(interceptor, first=first)
 
     def remove_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
         """Show it no more requests. Idempotent."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from ..client.branches import COMMAND as BRANCH_COMMAND
 from ..protocol import DISMISSED, Dialog, DialogAnswer, Record
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ class Dialogs:
             if peer in question.audience:
                 question.audience.discard(peer)
                 question.changed.set()
+
+    def show_report(self, request: Record) -> bool:
+        """Show a report of the extension for branches to whoever may have prompted for it. Nobody has to answer that:
+        whether it was for the host's own client, or for a peer's, that client answers it.
+
+        A :data:`~pi_trio.client.DialogInterceptor`, to be asked before the one of the client's own branches.
+        """
+        if request.get("title") == BRANCH_COMMAND:
+            for peer in self._everybody():
+                if peer in self._prompting:
+                    peer.ask(request)
+        return False
 
     # --- questions -------------------------------------------------------------------------------------
 

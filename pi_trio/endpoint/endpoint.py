@@ -78,6 +78,7 @@ class Endpoint:
         self._admitted = self._dropped = 0
         self._subscription: Subscription[Item | Reconnected] = client.listen()
         client.dialog_fallback = self._dialogs.ask
+        client.add_dialog_interceptor(self._dialogs.show_report, first=True)
         client.on_detached = self._pi_left
         self._run_goes_on = False
 
