@@ -368,7 +368,8 @@ class ConnectFailed(ConnectionClosed):
 
     Attributes:
         url: what was to be reached.
-        status: the HTTP status of a refusal; 401 and 403 are about the token. ``None`` when nobody answered.
+        status: the HTTP status of a refusal; 401 is about the token, 403 about the name
+            in the URL (``Host``). ``None`` when nobody answered.
         final: whether trying again is of no use.
         code: the refusal in the other side's own word, where it has one: ``"AUTH_TOKEN_MISMATCH"``, for example.
     """

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from pi_trio import Instance, InstanceSpec, PiClient, RestartType, Runtime, open_client, open_runtime
+from pi_trio import Instance, InstanceSpec, PiClient, RemoteOptions, RestartType, Runtime, open_client, open_runtime
 from pi_trio.launch import PiInstall
 from pi_trio.process import marked
 from pi_trio.testing import ModelServer, open_model_server
@@ -70,10 +70,10 @@ class Scripted:
         """An instance that uses this model."""
         if self.clients is None:
             return await self.runtime.spawn(self.spec(**changes))
+        options = RemoteOptions(dialogs=changes.pop("dialogs", None))
         instance = await self.runtime.spawn(self.spec(**changes), endpoint=True)
         assert instance.endpoint is not None
-        # What may be asked there, may be asked by whoever has this token: everything.
-        opened = open_client(instance.endpoint.url, token=self.runtime.endpoints.token)
+        opened = open_client(instance.endpoint.url, token=self.runtime.endpoints.token, options=options)
         return ReachedInstance(instance, await self.clients.enter_async_context(opened))
 
     def extension(self, name: str, source: str) -> tuple[str, str]:

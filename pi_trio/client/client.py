@@ -60,8 +60,19 @@ _log = logging.getLogger("pi_trio.client")
 # Events that mean something to the client itself.
 _ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
 
-# Commands behind which Pi may be in another session.
-_MOVES = frozenset({"new_session", "switch_session", "fork", "clone"})
+# Commands behind which Pi may be in another session, or have another model: what its successor is to be like.
+_CHANGES_STATE = frozenset(
+    {
+        "new_session",
+        "switch_session",
+        "fork",
+        "clone",
+        "set_model",
+        "cycle_model",
+        "set_thinking_level",
+        "cycle_thinking_level",
+    }
+)
 
 # How many records a run's reader may be behind before Pi is held up.
 _RUN_CAPACITY = 4096
@@ -73,6 +84,8 @@ _ABORT_TIMEOUT = 5.0
 
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
+        if response.get("lost") is True:  # an endpoint says so, when its Pi went before it had answered
+            raise ConnectionLost(str(response.get("error", "no reason was given")), uncertain=True)
         raise CommandFailed(command, str(response.get("error", "no reason was given")))
     return response.get("data")
 
@@ -457,8 +470,8 @@ class PiClient(Commands):
         """Send Pi a command of somebody else's, as it is but for its ``id``; never blocks.
 
         ``deliver`` is called once, with the response as Pi would have written it to them: with their ``id``, or
-        none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) that says
-        so. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
+        none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) with
+        ``lost`` true: it may have been carried out. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
         spares everybody the decoding. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
         neither block nor raise. There is no time-out.
 
@@ -472,15 +485,15 @@ class PiClient(Commands):
             raise trio.WouldBlock if self._why_closed is None else self._gone()
 
         def done(response: Record | None, error: Exception | None) -> None:
-            if kind in _MOVES and response is not None and response.get("success") is True:
-                self._look_where_it_is()
+            if kind in _CHANGES_STATE and response is not None and response.get("success") is True:
+                self._look_how_it_is()
             deliver(response_to(command, response, error))
 
         def pass_on(line: bytes) -> None:
             assert deliver_line is not None
             deliver_line(readdressed(line, command))
 
-        as_line = deliver_line is not None and kind not in _MOVES
+        as_line = deliver_line is not None and kind not in _CHANGES_STATE
         pending = self._requests.open_forwarded(kind, done, pass_on if as_line else None)
         try:
             self._send(transport, {**command, "id": pending.id})
@@ -500,8 +513,8 @@ class PiClient(Commands):
         await self._connected("wait_ready", timeout)
         await trio.lowlevel.checkpoint()
 
-    def _look_where_it_is(self) -> None:
-        """Ask in which session Pi is now: the one that takes over has to know. Nobody waits for the answer."""
+    def _look_how_it_is(self) -> None:
+        """Ask in which session Pi is now, and with which model: the one that takes over has to know. Nobody waits."""
 
         def note(response: Record | None, _error: Exception | None) -> None:
             with suppress(ClientError, ProtocolError):
@@ -629,9 +642,10 @@ class PiClient(Commands):
             try:
                 await self._start_run(run, message, images)
                 yield run
-            except CommandFailed as error:
-                if error.command == "prompt" and run._accepted_at is None:
-                    run._set_handled()  # refused: there is nothing to end
+            except (CommandFailed, ConnectionLost) as error:
+                refused = isinstance(error, ConnectionLost) or error.command == "prompt"
+                if refused and run._accepted_at is None:
+                    run._set_handled()  # or lost with its Pi: there is nothing to end
                 raise
             finally:
                 run._leave()

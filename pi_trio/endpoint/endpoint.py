@@ -14,14 +14,14 @@ from ..client import Reconnected
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed
 from ..process import ListeningSocket
-from ..protocol import DIALOG_METHODS, Item
+from ..protocol import DIALOG_METHODS, Item, Record
 from ..supervisor import Instance
 from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .conversation import Conversation, Undecided
 from .dialect import Dialect
 from .dialogs import Dialogs
-from .door import BATCH, DIALECT, Admitted, Door
+from .door import BATCH, DIALECT, Admitted, Door, hosts_of
 from .peer import CloseCode, Peer
 from .reception import Reception
 from .records import Records
@@ -68,7 +68,8 @@ class Endpoint:
         self._listening = listening
         self._config = config
         self._peers: dict[Peer, None] = {}
-        door = Door(config, self._hosts(), access, tickets, limit)
+        hosts = None if listening.path is not None else hosts_of(config, listening.port)
+        door = Door(config, hosts, access, tickets, limit)
         self._reception = Reception(
             self._name, door, tickets, config, full=lambda: len(self._peers) >= config.max_connections
         )
@@ -107,12 +108,6 @@ class Endpoint:
             waiting_bytes=sum(peer.waiting_bytes for peer in self._peers),
         )
 
-    def _hosts(self) -> list[str] | None:
-        if self._listening.path is not None:
-            return None
-        loopback = ["127.0.0.1", "localhost", "[::1]"] if self._config.loopback else []
-        return [f"{host}:{self._listening.port}" for host in loopback] + list(self._config.allowed_hosts)
-
     # --- its life ----------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
@@ -148,8 +143,12 @@ class Endpoint:
     def _pi_left(self, why: ConnectionClosed) -> None:
         """Whoever follows a run waits for its end, which Pi cannot tell any more. So they are told here."""
         self._catch_up()
+        over: Record = {"type": "agent_settled", "aborted": True, "error": str(why)}
         if self._run_goes_on or self._dialogs.somebody_has_the_run:
-            self._show([{"type": "agent_settled", "aborted": True, "error": str(why)}])
+            self._show([over])
+        elif (peer := self._dialogs.may_have_the_run) is not None:
+            peer.show(Said([over]))
+        self._dialogs.settled()
 
     def _catch_up(self) -> None:
         if items := self._subscription.receive_batch_nowait():
@@ -167,6 +166,7 @@ class Endpoint:
             kind = item.get("type")
             if kind == "agent_start":
                 self._run_goes_on = True
+                self._dialogs.began()
             elif kind == "agent_settled":
                 self._run_goes_on = False
                 self._dialogs.settled()

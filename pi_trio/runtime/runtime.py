@@ -17,7 +17,15 @@ from ..endpoint import EndpointConfig, Endpoints
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
 from ..lifecycle import TERMINAL, InstanceState, ScalingPolicy, StopManner, Unregistered
-from ..process import Address, Interruption, ListeningSocket, current_interruption, new_run_id, open_default_host
+from ..process import (
+    Address,
+    Interruption,
+    ListeningSocket,
+    Ports,
+    current_interruption,
+    new_run_id,
+    open_default_host,
+)
 from ..protocol import BashResult
 from ..registry import AutoSpawn, EventFeed, Registry, WarmPool
 from ..supervisor import (
@@ -119,7 +127,7 @@ class Runtime:
             InstanceExists: the ``id`` is taken.
             SpecError: ``spec.cwd`` is not a folder.
             SetupError: Pi, or the Node.js it needs, is missing or too old.
-            PortAllocationError: there is no port for its endpoint.
+            PortAllocationError: there is no port for its endpoint, or ``spec.port`` is taken.
         """
         return await self._spawn(InstanceSpec() if spec is None else spec, id, None, endpoint)
 
@@ -144,6 +152,8 @@ class Runtime:
         self._check_room(id)  # again: others may have come while this task waited
         name = self._next_id() if id is None else id
         env = spec.environment(os.environ)
+        if spec.port is not None:
+            Ports().check(spec.port)
         listening = self._listen(endpoint_at)
         # From here to the tasks that own what was taken, there is no checkpoint.
         sender = self._registry.sender()

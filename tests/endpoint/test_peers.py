@@ -179,7 +179,7 @@ def test_requests_wait_for_the_next_process_and_keep_their_order() -> None:
             await world.asked(1)
             world.client.detach(gone)
             answer = await peer.receive()
-            assert (answer["id"], answer["success"]) == (0, False)
+            assert (answer["id"], answer["success"], answer["lost"]) == (0, False, True)
             assert "exited with code 3" in answer["error"]
             for number in range(1, 6):
                 await peer.send({"id": number, "type": "get_state"})
@@ -291,6 +291,65 @@ def test_a_dialog_is_put_to_whose_run_it_is() -> None:
             # Behind the run's end it is everybody's again.
             world.pi.says(SETTLED, question("d2"))
             assert [(await other.receive())["type"] for _ in range(2)] == ["agent_settled", "extension_ui_request"]
+
+    served(test)
+
+
+def test_a_prompt_that_began_no_run_makes_nobody_its_owner() -> None:
+    # A slash command on Pi 0.87, which does not say in its answer whether a run starts.
+    async def test(world: World) -> None:
+        async with world.connect() as one, world.connect() as other:
+            await one.send({"id": 1, "type": "prompt", "message": "/command"})
+            await world.asked(1)
+            world.pi.answers("prompt")
+            assert (await one.receive())["success"] is True
+            world.pi.says(question())
+            assert (await other.receive())["id"] == (await one.receive())["id"] == "d1"
+            # The next run is of whoever prompts next.
+            await other.send({"id": 2, "type": "prompt", "message": "go"})
+            await world.asked(2)
+            world.pi.says({"type": "agent_start"})
+            world.pi.answers("prompt")
+            assert [(await other.receive())["type"] for _ in range(2)] == ["agent_start", "response"]
+            world.pi.says(question("d2"), {"type": "turn_start"})
+            assert {(await other.receive())["type"] for _ in range(2)} == {"turn_start", "extension_ui_request"}
+            assert [(await one.receive())["type"] for _ in range(2)] == ["agent_start", "turn_start"]
+
+    served(test)
+
+
+def test_no_end_is_told_of_a_run_that_never_began() -> None:
+    async def test(world: World) -> None:
+        async with world.connect() as one, world.connect() as other:
+            await one.send({"id": 1, "type": "prompt", "message": "/command"})
+            await world.asked(1)
+            world.pi.answers("prompt")
+            assert (await one.receive())["success"] is True
+            world.client.detach(gone)
+            assert (await one.receive())["type"] == "agent_settled"  # it alone may have followed one
+            world.client.attach(world.pi)
+            world.client.open()
+            world.pi.says({"type": "turn_start"})
+            assert (await other.receive())["type"] == "turn_start"
+
+    served(test)
+
+
+def test_a_report_on_branches_is_shown_to_whoever_prompted_and_asked_of_nobody() -> None:
+    async def handler(dialog: Dialog) -> DialogAnswer | None:
+        raise AssertionError(f"nobody is to be asked: {dialog}")
+
+    async def test(world: World) -> None:
+        world.client.dialog_handler = handler
+        report = {**question("b"), "method": "input", "title": "pi-trio-branch", "placeholder": "{}"}
+        async with world.connect() as one, world.connect() as other:
+            await one.send({"id": 1, "type": "prompt", "message": "/pi-trio-branch {}"})
+            await world.asked(1)
+            world.pi.says(report)
+            assert await one.receive() == report
+            assert await answered(world) == [{"type": "extension_ui_response", "id": "b", "value": ""}]
+            world.pi.says({"type": "turn_start"})
+            assert (await other.receive())["type"] == "turn_start"
 
     served(test)
 
