@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..lifecycle import ConnectionState
 from ..protocol import (
+    DIALOG_METHODS,
     STREAMED,
     BashResult,
     DialogHandler,
@@ -128,6 +129,8 @@ class PiClient(Commands):
         """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
         self.on_detached: Callable[[ConnectionClosed], None] | None = None
         """Called when the connection is gone, and everything that was under way has been failed with this."""
+        self.events_received = 0
+        """How many of what came was for everybody: no answers, no dialogs."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -299,6 +302,7 @@ class PiClient(Commands):
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
         if events:
+            self.events_received += len(events)
             self._events.publish(events)
         return []
 
@@ -315,7 +319,11 @@ class PiClient(Commands):
         if event["type"] == "agent_settled":
             self._settlements += 1
             return False
-        return self._desk.take(event)
+        if self._desk.take(event):
+            return True
+        if event.get("method") in DIALOG_METHODS:
+            self.events_received -= 1  # it becomes an event, but one that is not for all
+        return False
 
     # --- requests ------------------------------------------------------------------------------------
 

@@ -20,17 +20,30 @@ from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .scope import Scope
 
-__all__ = ["BATCH", "DIALECT", "RECORDS", "Admitted", "Door", "Refused", "TicketWanted", "Verdict", "hosts_of"]
+__all__ = [
+    "BATCH",
+    "COUNTED",
+    "DIALECT",
+    "RECORDS",
+    "Admitted",
+    "Door",
+    "Refused",
+    "TicketWanted",
+    "Verdict",
+    "hosts_of",
+]
 
 RECORDS: Final = "pi-rpc.v1"
 """The subprotocol for Pi's records, one a message."""
 BATCH: Final = "pi-rpc.v1.batch"
 """The same, several a message, each with its LF."""
+COUNTED: Final = "pi-rpc.v1.counted"
+"""As the batch; what is said first is how many events were shown so far."""
 DIALECT: Final = "pi-session.v1"
 """The subprotocol for ``{"id", "method", "params"}``: see :mod:`.dialect`."""
 
 # The first that a peer offers is taken.
-_SUBPROTOCOLS = (BATCH, RECORDS, DIALECT)
+_SUBPROTOCOLS = (COUNTED, BATCH, RECORDS, DIALECT)
 
 _REFUSE_AFTER = 1.0
 """Seconds that a failed attempt beyond the limit waits for its answer."""

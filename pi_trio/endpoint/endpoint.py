@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from ..client import Reconnected
+from ..client.greeting import POSITION
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed
 from ..process import ListeningSocket
@@ -21,7 +23,7 @@ from .config import EndpointConfig
 from .conversation import Conversation, Undecided
 from .dialect import Dialect
 from .dialogs import Dialogs
-from .door import BATCH, DIALECT, Admitted, Door, hosts_of
+from .door import BATCH, COUNTED, DIALECT, Admitted, Door, hosts_of
 from .peer import CloseCode, Peer
 from .reception import Reception
 from .records import Records
@@ -82,6 +84,8 @@ class Endpoint:
         client.add_dialog_interceptor(self._dialogs.show_report, first=True)
         client.on_detached = self._pi_left
         self._run_goes_on = False
+        self._count_id = secrets.token_hex(8)
+        self._shown = 0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {len(self._peers)} peers>"
@@ -147,7 +151,7 @@ class Endpoint:
         if self._run_goes_on or self._dialogs.somebody_has_the_run:
             self._show([over])
         elif (peer := self._dialogs.may_have_the_run) is not None:
-            peer.show(Said([over]))
+            peer.show(Said([over]))  # not counted: the others are not shown it
         self._dialogs.settled()
 
     def _catch_up(self) -> None:
@@ -156,6 +160,7 @@ class Endpoint:
 
     def _show(self, items: Sequence[Item | Reconnected | Lagged]) -> None:
         said = Said([item for item in items if not isinstance(item, Lagged | Reconnected) and self._is_for_all(item)])
+        self._shown += len(said.items)
         if said:
             for peer in self._peers:
                 peer.show(said)
@@ -200,12 +205,15 @@ class Endpoint:
             stream,
             self._config,
             scope=admitted.scope,
-            batching=admitted.subprotocol == BATCH,
+            batching=admitted.subprotocol in (BATCH, COUNTED),
             wants_events=admitted.events,
         )
         peer.conversation = self._conversation_with(peer, admitted.subprotocol)
         if self._end is not None:
             peer.close(*self._end)
+        if admitted.subprotocol == COUNTED:
+            self._catch_up()  # what comes from here on, it is shown
+            peer.send({"type": POSITION, "of": self._count_id, "shown": self._shown})
         self._peers[peer] = None
         _log.info("%s: connected, may %s", peer.name, peer.scope)
         try:

@@ -133,7 +133,9 @@ def test_a_run_goes_on_behind_a_cut(pi: PiInstall, tmp_path: Path) -> None:
                 if isinstance(event, AgentSettled):
                     break
             assert len(markers) == cuts == 2
-            assert all(marker.state.is_streaming and marker.missed is None for marker in markers)
+            assert all(marker.state.is_streaming for marker in markers)
+            # Our own endpoint counts; the stand-in does not.
+            assert all((marker.missed is None) == isinstance(pi, ServedPi) for marker in markers)
             assert (await far.client.send("again")).text == TEXT
 
     run(main)

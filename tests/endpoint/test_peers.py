@@ -8,7 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from pi_trio import ConnectionClosed, EndpointConfig, Scope, WhenFull
+from pi_trio import (
+    Backoff,
+    ConnectionClosed,
+    EndpointConfig,
+    Reconnected,
+    ReconnectPolicy,
+    RemoteOptions,
+    Scope,
+    WhenFull,
+    open_client,
+)
 from pi_trio.endpoint import CloseCode
 from pi_trio.protocol import DISMISSED, Confirm, Dialog, DialogAnswer
 from tests.client.memory import SETTLED, STATE, MemoryTransport, delta, gone
@@ -457,5 +467,44 @@ def test_a_closed_client_is_refused_at_once() -> None:
             world.client.refuse(lambda: ConnectionClosed("pi-1 is being stopped"))
             await peer.send({"id": 1, "type": "get_state"})
             assert (await peer.receive())["error"] == "pi-1 is being stopped"
+
+    served(test)
+
+
+def test_a_client_that_was_away_is_told_how_many_events_it_missed() -> None:
+    async def test(world: World) -> None:
+        options = RemoteOptions(reconnect=ReconnectPolicy(backoff=Backoff(base=0.01)))
+
+        async def answer_greeting(count: int) -> None:
+            await until(lambda: [record["type"] for record in world.pi.sent].count("get_state") == count)
+            world.pi.answers("get_state", STATE)
+
+        async with trio.open_nursery() as nursery:
+            world.pi.says(delta("before anybody came"))
+            nursery.start_soon(answer_greeting, 1)
+            async with open_client(world.endpoint.url, token=world.endpoints.token, options=options) as client:
+                with client.subscribe() as events:
+                    records = events.records()
+                    for count, missed in enumerate((0, 3, 2, None), 2):
+                        world.pi.says(delta("heard"), question(), {"type": "turn_start"})
+                        heard = [await anext(records) for _ in range(3)]
+                        assert [record["type"] for record in heard if isinstance(record, dict)] == [
+                            "message_update",
+                            "turn_start",
+                            "extension_ui_request",  # which was put to this peer, and not to all
+                        ]
+                        (peer,) = world.endpoint._peers
+                        peer.wants_events = False  # what is on its way when a connection drops is not heard
+                        shown = world.endpoint._shown
+                        if missed is None:  # it comes to another endpoint, which has counted others
+                            world.endpoint._count_id = "another"
+                        world.pi.says(*[delta("missed")] * (missed or 0))
+                        await until(lambda: world.endpoint._shown == shown + (missed or 0))  # noqa: B023
+                        peer._scope.cancel()  # cut off, without a word
+                        await answer_greeting(count)
+                        marker = await anext(records)
+                        assert isinstance(marker, Reconnected)
+                        assert marker.missed == missed
+            nursery.cancel_scope.cancel()
 
     served(test)
