@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from collections.abc import Sequence
@@ -41,8 +40,6 @@ class Branches:
         self._commands = commands
         self._desk = desk
         self._run_lock = run_lock
-        # Another client of the same Pi sees these reports, too: by our ids, none is taken for another's.
-        self._ids = (f"b{random.getrandbits(64):016x}.{number}" for number in itertools.count(1))
         self._replies: dict[str, Record | None] = {}
         desk.add_interceptor(self._take_reply)
 
@@ -102,7 +99,8 @@ class Branches:
     # --- over the extension --------------------------------------------------------------------------
 
     async def _move(self, *, summarize: bool = False, **asked: str | None) -> str | None:
-        id_ = next(self._ids)
+        # Another client of the same Pi sees these reports, too: none is to take one for its own.
+        id_ = f"b{random.getrandbits(64):016x}"
         given = {key: value for key, value in asked.items() if value is not None}
         line = json.dumps({"id": id_, "summarize": summarize, **given})
         check_not_inside(self._run_lock)
