@@ -170,6 +170,10 @@ class ProcessTree(ABC):
     def send_signal(self, signal: Signal) -> None:
         """Send ``signal`` to the root process; nothing happens when it is gone already."""
 
+    def listens_at(self, port: int) -> bool:  # noqa: ARG002  # most cannot tell
+        """Whether what answers at this port of 127.0.0.1 belongs to the tree; also true where that cannot be told."""
+        return True
+
     @abstractmethod
     def kill_tree(self) -> None:
         """Send SIGKILL to every process of the tree that can be found. May be called again at any time."""

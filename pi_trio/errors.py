@@ -339,18 +339,12 @@ class ClientError(PiTrioError):
 
 
 class CommandFailed(ClientError):
-    """Pi refused a command; ``error`` is in Pi's own words.
+    """Pi refused a command; ``error`` is in Pi's own words."""
 
-    Attributes:
-        uncertain: whether it was an endpoint that said so, for its Pi went before it had answered: what had been sent to
-            that may have been carried out.
-    """
-
-    def __init__(self, command: str, error: str, *, uncertain: bool = False) -> None:
+    def __init__(self, command: str, error: str) -> None:
         super().__init__(f"Pi refused {command!r}: {error}")
         self.command = command
         self.error = error
-        self.uncertain = uncertain
 
 
 class RequestTimeout(ClientError):
@@ -380,7 +374,8 @@ class ConnectFailed(ConnectionClosed):
 
     Attributes:
         url: what was to be reached.
-        status: the HTTP status of a refusal; 401 and 403 are about the token. ``None`` when nobody answered.
+        status: the HTTP status of a refusal; 401 is about the token, 403 about the name
+            in the URL (``Host``). ``None`` when nobody answered.
         final: whether trying again is of no use.
         code: the refusal in the other side's own word, where it has one: ``"AUTH_TOKEN_MISMATCH"``, for example.
     """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import trio
 
-from pi_trio import Instance, InstanceSpec, RestartType, Runtime, open_runtime
+from pi_trio import Instance, InstanceSpec, PiClient, RemoteOptions, RestartType, Runtime, open_client, open_runtime
 from pi_trio.launch import PiInstall
 from pi_trio.process import marked
 from pi_trio.testing import ModelServer, open_model_server
@@ -58,6 +58,8 @@ class Scripted:
     model: ModelServer
     folder: Path
     base: InstanceSpec
+    clients: AsyncExitStack | None = None
+    """Keeps the clients of those that are reached over their endpoints; ``None``: they are not."""
 
     def spec(self, **changes: Any) -> InstanceSpec:
         """A spec for this model, changed."""
@@ -66,7 +68,13 @@ class Scripted:
 
     async def spawn(self, **changes: Any) -> Instance:
         """An instance that uses this model."""
-        return await self.runtime.spawn(self.spec(**changes))
+        if self.clients is None:
+            return await self.runtime.spawn(self.spec(**changes))
+        options = RemoteOptions(dialogs=changes.pop("dialogs", None))
+        instance = await self.runtime.spawn(self.spec(**changes), endpoint=True)
+        assert instance.endpoint is not None
+        opened = open_client(instance.endpoint.url, token=self.runtime.endpoints.token, options=options)
+        return ReachedInstance(instance, await self.clients.enter_async_context(opened))
 
     def extension(self, name: str, source: str) -> tuple[str, str]:
         """Pi's arguments that load an extension with this source."""
@@ -85,6 +93,30 @@ def served(pi: PiInstall) -> ServedPi:
     return ServedPi(pi.path, pi.version, pi.origin, pi.node)
 
 
+@attrs.frozen
+class PiBehindEndpoint(PiInstall):
+    """A Pi that is talked to over the endpoint of its instance, beside the host's own client."""
+
+
+def behind_endpoint(pi: PiInstall) -> PiBehindEndpoint:
+    """The same, but reached so."""
+    return PiBehindEndpoint(pi.path, pi.version, pi.origin, pi.node)
+
+
+class ReachedInstance(Instance):
+    """An instance whose client is another program's."""
+
+    def __init__(self, instance: Instance, client: PiClient) -> None:
+        super().__init__(instance._supervisor)
+        self.endpoint = instance.endpoint
+        self._client = client
+
+    @property
+    def client(self) -> PiClient:
+        """Talks to its Pi, over its endpoint."""
+        return self._client
+
+
 def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
     """An executable that is a ``pi`` which serves WebSocket by itself, and the environment it wants."""
     path = folder / "pi-server"
@@ -97,7 +129,8 @@ def standin(pi: PiInstall, folder: Path) -> tuple[Path, dict[str, str]]:
 async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator[Scripted]:
     """A runtime for ``pi`` with a scripted model. Behind it, nothing may be left.
 
-    A :class:`ServedPi` is spawned through the stand-in, and talked to over WebSocket.
+    A :class:`ServedPi` is spawned through the stand-in, and talked to over WebSocket; a :class:`PiBehindEndpoint` over
+    the endpoint of its instance.
     """
     serves = isinstance(pi, ServedPi)
     work = folder / "work"
@@ -117,8 +150,9 @@ async def scripted(pi: PiInstall, folder: Path, script: Script) -> AsyncIterator
         )
         runtime = None
         try:
-            async with open_runtime() as runtime:
-                yield Scripted(runtime, model, work, base)
+            async with open_runtime() as runtime, AsyncExitStack() as clients:
+                reached = clients if isinstance(pi, PiBehindEndpoint) else None
+                yield Scripted(runtime, model, work, base, reached)
         finally:
             if runtime is not None:
                 assert left_of(runtime) == []

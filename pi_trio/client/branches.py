@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +16,11 @@ from .desk import DialogDesk
 from .requester import UNSET
 from .turn import Turn
 
-__all__ = ["Branches"]
+__all__ = ["COMMAND", "Branches"]
 
-# The command that launch/branching.js adds to Pi; the title of the dialog in which it reports, too.
-_COMMAND = "pi-trio-branch"
+# As launch/branching.js says it.
+COMMAND = "pi-trio-branch"
+"""The slash command with which the extension is asked, and the title of the dialog in which it reports."""
 
 
 class Branches:
@@ -39,7 +40,6 @@ class Branches:
         self._commands = commands
         self._desk = desk
         self._turn = turn
-        self._ids = itertools.count(1)
         self._replies: dict[str, Record | None] = {}
         desk.add_interceptor(self._take_reply)
 
@@ -99,7 +99,8 @@ class Branches:
     # --- over the extension --------------------------------------------------------------------------
 
     async def _move(self, *, summarize: bool = False, **asked: str | None) -> str | None:
-        id_ = f"b{next(self._ids)}"
+        # Another client of the same Pi sees these reports, too: none is to take one for its own.
+        id_ = f"b{random.getrandbits(64):016x}"
         given = {key: value for key, value in asked.items() if value is not None}
         line = json.dumps({"id": id_, "summarize": summarize, **given})
         async with self._turn.take():
@@ -108,7 +109,7 @@ class Branches:
             self._turn.began(id_)
             given_up = False
             try:
-                await self._commands.prompt(f"/{_COMMAND} {line}", timeout=None if summarize else UNSET)
+                await self._commands.prompt(f"/{COMMAND} {line}", timeout=None if summarize else UNSET)
             except (trio.Cancelled, RequestTimeout):
                 given_up = self._commands.connected  # Pi goes on with it, and says when it is there
                 raise
@@ -122,18 +123,20 @@ class Branches:
         if isinstance(error, str) and error == f"Entry {asked.get('to')} not found":
             raise BranchNotFound(str(asked.get("to")))
         if error is not None:
-            raise CommandFailed(_COMMAND, str(error))
+            raise CommandFailed(COMMAND, str(error))
         leaf_id: str | None = reply.get("leafId")
         return leaf_id
 
     async def _check_available(self) -> None:
         # Without the extension, the model would be prompted with this.
-        if _COMMAND not in {command.name for command in await self._commands.get_commands()}:
+        if COMMAND not in {command.name for command in await self._commands.get_commands()}:
             raise ClientError("this Pi cannot move between branches: it takes InstanceSpec(branching=True)")
 
     def _take_reply(self, request: Record) -> bool:
-        """Intercept the dialog in which the extension reports; also one that nobody waits for any more."""
-        if request.get("method") != "input" or request.get("title") != _COMMAND:
+        """Intercept the dialog in which the extension reports; also one that nobody waits for any more, or that is for
+        another client: it is nothing to ask a person. An endpoint has shown it to its peers by then.
+        """
+        if request.get("method") != "input" or request.get("title") != COMMAND:
             return False
         reply = _decoded(request.get("placeholder"))
         self._turn.over(reply.get("id"))

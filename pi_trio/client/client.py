@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..lifecycle import ConnectionState
 from ..protocol import (
+    DIALOG_METHODS,
     STREAMED,
     BashResult,
     DialogHandler,
@@ -60,11 +61,17 @@ _log = logging.getLogger("pi_trio.client")
 # Events that mean something to the client itself.
 _ROUTED = ("extension_ui_request", "agent_start", "agent_settled")
 
-# Commands behind which Pi may be in another session.
+# Commands behind which Pi may be in another session ...
 _MOVES = frozenset({"new_session", "switch_session", "fork", "clone"})
+
+# ... or otherwise another than its successor would be.
+_CHANGES_STATE = _MOVES | {"set_model", "cycle_model", "set_thinking_level", "cycle_thinking_level"}
 
 # Into which no prompt must come, or it is lost.
 _UNSETTLING = _MOVES | {"compact"}
+
+# Whose responses mean something to the client itself, also when somebody else asked.
+_HEEDED = _CHANGES_STATE | _UNSETTLING
 
 # What ends the run that goes on.
 _ENDING = _UNSETTLING | {"abort"}
@@ -84,8 +91,9 @@ def _unsent(error: ConnectionClosed) -> ConnectionClosed:
 
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
-        reason = str(response.get("error", "no reason was given"))
-        raise CommandFailed(command, reason, uncertain=response.get("uncertain") is True)
+        if response.get("lost") is True:  # an endpoint says so, when its Pi went before it had answered
+            raise ConnectionLost(str(response.get("error", "no reason was given")), uncertain=True)
+        raise CommandFailed(command, str(response.get("error", "no reason was given")))
     return response.get("data")
 
 
@@ -128,6 +136,8 @@ class PiClient(Commands):
         """Called with each state that Pi tells, for whoever has to know what changes: its supervisor."""
         self.on_detached: Callable[[ConnectionClosed], None] | None = None
         """Called when the connection is gone, and everything that was under way has been failed with this."""
+        self.events_received = 0
+        """How many of what came was for everybody: no answers, no dialogs."""
         self.records_received = 0
         """How many records have come from Pi, over all its incarnations."""
         self._late_responses = 0
@@ -308,6 +318,7 @@ class PiClient(Commands):
     def _published(self, events: list[Item]) -> list[Item]:
         """Events that came before a response are there when whoever asked goes on. Returns those that are left: none."""
         if events:
+            self.events_received += len(events)
             self._events.publish(events)
         return []
 
@@ -325,7 +336,11 @@ class PiClient(Commands):
         if event["type"] == "agent_settled":
             self._settlements += 1
             return False
-        return self._desk.take(event)
+        if self._desk.take(event):
+            return True
+        if event.get("method") in DIALOG_METHODS:
+            self.events_received -= 1  # it becomes an event, but one that is not for all
+        return False
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -491,8 +506,8 @@ class PiClient(Commands):
         """Send Pi a command of somebody else's, as it is but for its ``id``; never blocks.
 
         ``deliver`` is called once, with the response as Pi would have written it to them: with their ``id``, or
-        none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) that says
-        so. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
+        none if they gave none. When Pi goes before it has answered, that is a failure (``success`` false) with
+        ``lost`` true: it may have been carried out. With ``deliver_line``, that may be called instead, with the response as a line: whoever does not look into it
         spares everybody the decoding. It is called as the response is routed: every earlier event is with the subscribers, no later one. It must
         neither block nor raise. There is no time-out.
 
@@ -506,15 +521,15 @@ class PiClient(Commands):
             raise trio.WouldBlock if self._why_closed is None else self._gone()
 
         def done(response: Record | None, error: Exception | None) -> None:
-            if kind in _MOVES and response is not None and response.get("success") is True:
-                self._look_where_it_is()
+            if kind in _CHANGES_STATE and response is not None and response.get("success") is True:
+                self._look_how_it_is()
             deliver(response_to(command, response, error))
 
         id_ = self._requests.new_id()
         self._send(transport, {**command, "id": id_})
         # Behind the sending, as in _submit: Pi works meanwhile.
         pending = self._requests.open_forwarded(kind, done, id=id_)
-        if deliver_line is not None and kind not in _UNSETTLING:
+        if deliver_line is not None and kind not in _HEEDED:
             self._requests.deliver_line(pending, command, deliver_line)
         if kind in _ENDING:
             self._unsettle(kind, id_)
@@ -531,8 +546,8 @@ class PiClient(Commands):
         await self._connected("wait_ready", timeout)
         await trio.lowlevel.checkpoint()
 
-    def _look_where_it_is(self) -> None:
-        """Ask in which session Pi is now: the one that takes over has to know. Nobody waits for the answer."""
+    def _look_how_it_is(self) -> None:
+        """Ask in which session Pi is now, and with which model: the one that takes over has to know. Nobody waits."""
 
         def note(response: Record | None, _error: Exception | None) -> None:
             with suppress(ClientError, ProtocolError):
@@ -574,9 +589,11 @@ class PiClient(Commands):
         """
         self._desk.open(nursery)
 
-    def add_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
-        """Show it every ``extension_ui_request`` first, behind the interceptors that are there already."""
-        self._desk.add_interceptor(interceptor)
+    def add_dialog_interceptor(self, interceptor: DialogInterceptor, *, first: bool = False) -> None:
+        """Show it every ``extension_ui_request`` before any handler, behind the interceptors that are there already;
+        with ``first`` before them.
+        """
+        self._desk.add_interceptor(interceptor, first=first)
 
     def remove_dialog_interceptor(self, interceptor: DialogInterceptor) -> None:
         """Show it no more requests. Idempotent."""
@@ -663,9 +680,10 @@ class PiClient(Commands):
                 on_turn()
                 await self._start_run(run, message, images)
                 yield run
-            except CommandFailed as error:
-                if error.command == "prompt" and run._accepted_at is None:
-                    run._set_handled()  # refused: there is nothing to end
+            except (CommandFailed, ConnectionLost) as error:
+                refused = isinstance(error, ConnectionLost) or error.command == "prompt"
+                if refused and run._accepted_at is None:
+                    run._set_handled()  # or lost with its Pi: there is nothing to end
                 raise
             finally:
                 run._leave()

@@ -14,7 +14,7 @@ from ..abc import Closing, Link
 from ..errors import ConnectFailed, ConnectionClosed, ConnectionLost
 from ..lifecycle import ReconnectPolicy, is_final_close
 from .client import PiClient
-from .greeting import Greeting, greet
+from .greeting import Greeting, Position, greet
 from .reconnected import Reconnected
 
 __all__ = ["Connection"]
@@ -43,6 +43,8 @@ class Connection:
         self._link: Link | None = None
         self._attempts = 0
         self._lost_at: float | None = None  # there was no other before the first
+        self._position: Position | None = None  # where the last link began, and what had been heard before that
+        self._heard_before = 0
         self._scope = trio.CancelScope()
         self._said_goodbye = False
         self._finished = False
@@ -120,14 +122,22 @@ class Connection:
 
     async def _be_connected(self, link: Link, greeting: Greeting) -> None:
         since = trio.current_time()
-        again = None if self._lost_at is None else Reconnected(greeting.state, since - self._lost_at)
+        missed = self._missed(greeting.position)
+        again = None if self._lost_at is None else Reconnected(greeting.state, since - self._lost_at, missed)
         self._client.attach(link, again)
+        self._position, self._heard_before = greeting.position, self._client.events_received
         self._client.take_in(greeting)
         self._client.open()
         await self._client.serve(link)
         self._lost_at = now = trio.current_time()
         if now - since >= self._policy.reset_after:
             self._attempts = 0
+
+    def _missed(self, now: Position | None) -> int | None:
+        before = self._position
+        if before is None or now is None or before.of != now.of:
+            return None
+        return max(0, now.shown - before.shown - (self._client.events_received - self._heard_before))
 
     def _ended(self, closing: Closing, link: Link) -> str | None:
         if is_final_close(closing.code):

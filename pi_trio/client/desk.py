@@ -45,9 +45,9 @@ class DialogDesk:
         self.fallback: DialogHandler | None = None
         """Who is asked where there is no handler, or it leaves a dialog to somebody else; ``None``: it is dismissed."""
 
-    def add_interceptor(self, interceptor: DialogInterceptor) -> None:
-        """From now on ask it, behind those that are there already."""
-        self._interceptors.append(interceptor)
+    def add_interceptor(self, interceptor: DialogInterceptor, *, first: bool = False) -> None:
+        """From now on ask it, behind those that are there already; or before them."""
+        self._interceptors.insert(0 if first else len(self._interceptors), interceptor)
 
     def remove_interceptor(self, interceptor: DialogInterceptor) -> None:
         """Ask it no more. Nothing happens if it is not there."""

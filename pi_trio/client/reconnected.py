@@ -21,4 +21,5 @@ class Reconnected:
     away: float
     """Seconds without a connection."""
     missed: int | None = None
-    """How many events were missed; ``None``: nobody knows. Pi does not number its events, so a drop never tells."""
+    """How many events were missed; ``None``: nobody knows. Pi does not number its events, but our own endpoints count
+    them, for a client that connects to the same one again. Dialogs do not count."""

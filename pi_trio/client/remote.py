@@ -14,7 +14,7 @@ import trio
 from ..concurrency import open_service_nursery
 from ..lifecycle import ReconnectPolicy
 from ..protocol import DEFAULT_MAX_RECORD_BYTES, DialogHandler
-from ..transport import open_websocket, shown_url
+from ..transport import COUNTED, SUBPROTOCOLS, open_websocket, shown_url
 from .client import PiClient
 from .connection import Connection
 from .gate import Gate
@@ -78,6 +78,7 @@ def _prepare(url: str, token: str | None, options: RemoteOptions) -> tuple[PiCli
         heartbeat=options.heartbeat,
         max_record_bytes=options.max_record_bytes,
         ssl_context=options.ssl_context,
+        subprotocols=(COUNTED, *SUBPROTOCOLS),
     )
     connection = Connection(client, open_link, policy=options.reconnect, greeting_timeout=options.connect_timeout)
     return client, connection

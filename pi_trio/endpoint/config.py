@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from ..process import Ports
 from .scope import Scope
 
 __all__ = ["EndpointConfig"]
@@ -88,6 +89,7 @@ class EndpointConfig:
     """Seconds that a peer has to take what is left for it, and to say goodbye."""
 
     def __attrs_post_init__(self) -> None:
+        Ports(self.base_port, self.max_port, host=self.host)  # raises
         if self.loopback:
             return
         if self.ssl_context is None:

@@ -20,17 +20,30 @@ from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .scope import Scope
 
-__all__ = ["BATCH", "DIALECT", "RECORDS", "Admitted", "Door", "Refused", "TicketWanted", "Verdict"]
+__all__ = [
+    "BATCH",
+    "COUNTED",
+    "DIALECT",
+    "RECORDS",
+    "Admitted",
+    "Door",
+    "Refused",
+    "TicketWanted",
+    "Verdict",
+    "hosts_of",
+]
 
 RECORDS: Final = "pi-rpc.v1"
 """The subprotocol for Pi's records, one a message."""
 BATCH: Final = "pi-rpc.v1.batch"
 """The same, several a message, each with its LF."""
+COUNTED: Final = "pi-rpc.v1.counted"
+"""As the batch; what is said first is how many events were shown so far."""
 DIALECT: Final = "pi-session.v1"
 """The subprotocol for ``{"id", "method", "params"}``: see :mod:`.dialect`."""
 
 # The first that a peer offers is taken.
-_SUBPROTOCOLS = (BATCH, RECORDS, DIALECT)
+_SUBPROTOCOLS = (COUNTED, BATCH, RECORDS, DIALECT)
 
 _REFUSE_AFTER = 1.0
 """Seconds that a failed attempt beyond the limit waits for its answer."""
@@ -86,7 +99,7 @@ class Door:
         path, _, query = request.target.decode("ascii").partition("?")
         wrong = self._wrong_caller(headers)
         if wrong is not None:
-            return wrong
+            return self._counted(wrong, now)
         if path == "/ticket" and request.method == b"POST":
             return self._judge_ticket_request(headers, now)
         wrong = _wrong_path(path, request.method) or _wrong_handshake(headers)
@@ -111,7 +124,8 @@ class Door:
 
     def _judge_credentials(self, headers: _Headers, query: dict[str, str], now: float) -> Verdict:
         if "token" in query or "access_token" in query:
-            return Refused(400, "a token does not belong into a URL: send it as Authorization: Bearer")
+            wrong = Refused(400, "a token does not belong into a URL: send it as Authorization: Bearer")
+            return self._counted(wrong, now)
         if "ticket" in query and not headers.all(b"authorization"):
             scope = self._tickets.redeem(query["ticket"], now)
         else:
@@ -121,9 +135,22 @@ class Door:
         return Admitted(scope, headers.subprotocol(), events=query.get("events") not in ("0", "false", "no"))
 
     def _failure(self, now: float) -> Refused:
+        return self._counted(Refused(401, "a token is needed", (("WWW-Authenticate", "Bearer"),)), now)
+
+    def _counted(self, refused: Refused, now: float) -> Refused:
+        """Count an attempt that failed: refused like that, or otherwise when there were too many."""
         if self._limit.failed(now):
-            return Refused(401, "a token is needed", (("WWW-Authenticate", "Bearer"),))
+            return refused
         return Refused(429, "too many failed attempts", (("Retry-After", "1"),), delay=_REFUSE_AFTER)
+
+
+def hosts_of(config: EndpointConfig, port: int) -> list[str]:
+    """What ``Host`` may be for an endpoint that listens at this TCP port."""
+    loopback = ["127.0.0.1", "localhost", "[::1]"] if config.loopback else []
+    hosts = [f"{host}:{port}" for host in loopback]
+    if port == (80 if config.ssl_context is None else 443):
+        hosts += loopback  # whoever connects to the scheme's own port does not name it
+    return [*hosts, *config.allowed_hosts]
 
 
 class _Headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -11,17 +12,18 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from ..client import Reconnected
+from ..client.greeting import POSITION
 from ..concurrency import Lagged, Subscription
 from ..errors import ConnectionClosed
 from ..process import ListeningSocket
-from ..protocol import DIALOG_METHODS, Item
+from ..protocol import DIALOG_METHODS, Item, Record
 from ..supervisor import Instance
 from .access import Access, FailureLimit, Tickets
 from .config import EndpointConfig
 from .conversation import Conversation, Undecided
 from .dialect import Dialect
 from .dialogs import Dialogs
-from .door import BATCH, DIALECT, Admitted, Door
+from .door import BATCH, COUNTED, DIALECT, Admitted, Door, hosts_of
 from .peer import CloseCode, Peer
 from .reception import Reception
 from .records import Records
@@ -68,7 +70,8 @@ class Endpoint:
         self._listening = listening
         self._config = config
         self._peers: dict[Peer, None] = {}
-        door = Door(config, self._hosts(), access, tickets, limit)
+        hosts = None if listening.path is not None else hosts_of(config, listening.port)
+        door = Door(config, hosts, access, tickets, limit)
         self._reception = Reception(
             self._name, door, tickets, config, full=lambda: len(self._peers) >= config.max_connections
         )
@@ -78,8 +81,11 @@ class Endpoint:
         self._admitted = self._dropped = 0
         self._subscription: Subscription[Item | Reconnected] = client.listen()
         client.dialog_fallback = self._dialogs.ask
+        client.add_dialog_interceptor(self._dialogs.show_report, first=True)
         client.on_detached = self._pi_left
         self._run_goes_on = False
+        self._count_id = secrets.token_hex(8)
+        self._shown = 0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url} {len(self._peers)} peers>"
@@ -105,12 +111,6 @@ class Endpoint:
             dropped=self._dropped,
             waiting_bytes=sum(peer.waiting_bytes for peer in self._peers),
         )
-
-    def _hosts(self) -> list[str] | None:
-        if self._listening.path is not None:
-            return None
-        loopback = ["127.0.0.1", "localhost", "[::1]"] if self._config.loopback else []
-        return [f"{host}:{self._listening.port}" for host in loopback] + list(self._config.allowed_hosts)
 
     # --- its life ----------------------------------------------------------------------------------------
 
@@ -147,8 +147,12 @@ class Endpoint:
     def _pi_left(self, why: ConnectionClosed) -> None:
         """Whoever follows a run waits for its end, which Pi cannot tell any more. So they are told here."""
         self._catch_up()
+        over: Record = {"type": "agent_settled", "aborted": True, "error": str(why)}
         if self._run_goes_on or self._dialogs.somebody_has_the_run:
-            self._show([{"type": "agent_settled", "aborted": True, "error": str(why)}])
+            self._show([over])
+        elif (peer := self._dialogs.may_have_the_run) is not None:
+            peer.show(Said([over]))  # not counted: the others are not shown it
+        self._dialogs.settled()
 
     def _catch_up(self) -> None:
         if items := self._subscription.receive_batch_nowait():
@@ -156,6 +160,7 @@ class Endpoint:
 
     def _show(self, items: Sequence[Item | Reconnected | Lagged]) -> None:
         said = Said([item for item in items if not isinstance(item, Lagged | Reconnected) and self._is_for_all(item)])
+        self._shown += len(said.items)
         if said:
             for peer in self._peers:
                 peer.show(said)
@@ -166,6 +171,7 @@ class Endpoint:
             kind = item.get("type")
             if kind == "agent_start":
                 self._run_goes_on = True
+                self._dialogs.began()
             elif kind == "agent_settled":
                 self._run_goes_on = False
                 self._dialogs.settled()
@@ -199,12 +205,15 @@ class Endpoint:
             stream,
             self._config,
             scope=admitted.scope,
-            batching=admitted.subprotocol == BATCH,
+            batching=admitted.subprotocol in (BATCH, COUNTED),
             wants_events=admitted.events,
         )
         peer.conversation = self._conversation_with(peer, admitted.subprotocol)
         if self._end is not None:
             peer.close(*self._end)
+        if admitted.subprotocol == COUNTED:
+            self._catch_up()  # what comes from here on, it is shown
+            peer.send({"type": POSITION, "of": self._count_id, "shown": self._shown})
         self._peers[peer] = None
         _log.info("%s: connected, may %s", peer.name, peer.scope)
         try:

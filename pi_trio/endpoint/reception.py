@@ -109,7 +109,8 @@ class Reception:
 
     async def _refuse(self, stream: trio.abc.Stream, refused: Refused) -> None:
         self.refused += 1
-        _log.info("%s: a connection was refused: %d %s", self._name, refused.status, refused.reason)
+        level = logging.DEBUG if refused.delay else logging.INFO  # of too many, each is not worth a line
+        _log.log(level, "%s: a connection was refused: %d %s", self._name, refused.status, refused.reason)
         await trio.sleep(refused.delay)
         await write_response(stream, refused.status, f"{refused.reason}\n", headers=refused.headers)
 

@@ -143,8 +143,9 @@ class Records(Conversation):
             data = response.get("data")
             disposition = data.get("disposition") if isinstance(data, dict) else None
             # Pi takes a prompt without a streamingBehavior only when no run goes on.
-            started = response.get("success") is True and "streamingBehavior" not in request.command
-            self._dialogs.prompted(self._peer, started=started and disposition in (None, "started"))
+            taken = response.get("success") is True and "streamingBehavior" not in request.command
+            started = None if taken and disposition is None else taken and disposition == "started"
+            self._dialogs.prompted(self._peer, started=started)
         self._peer.send(response)
 
     def _answered_with(self, request: _Request, line: bytes) -> None:

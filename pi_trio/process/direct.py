@@ -15,6 +15,7 @@ import sys
 import trio
 
 from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, ReceivePipe, SendPipe, Signal
+from .listeners import listens_at
 from .pipes import FdReceivePipe, FdSendPipe
 from .procfs import ProcessInfo, descendants, kill_exactly, list_processes, marked
 
@@ -74,6 +75,10 @@ class DirectTree(ProcessTree):
         """Send a signal to the root process, unless it was reaped."""
         if self._status is None:
             self._process.send_signal(getattr(signals, signal.value))
+
+    def listens_at(self, port: int) -> bool:
+        """Whether it is this tree that answers there."""
+        return listens_at(port, self._pid, self._marker)
 
     def kill_tree(self) -> None:
         """SIGKILL to the root, and to whatever of its tree can be found."""

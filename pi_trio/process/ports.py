@@ -95,10 +95,21 @@ class Ports:
         """
         if isinstance(address, str | os.PathLike):
             return _listen_at_path(os.fspath(address))
+        return ListeningSocket(self._listening(address))
+
+    def check(self, port: int) -> None:
+        """Whether a process could listen at this port by itself now. A moment later it may be somebody else's.
+
+        Raises:
+            PortAllocationError: it could not.
+        """
+        self._listening(port).close()
+
+    def _listening(self, address: int | None) -> socket.socket:
         tried: list[tuple[str, str]] = []
         for port in self._candidates(address):
             try:
-                return ListeningSocket(self._bound(port))
+                return self._bound(port)
             except (OSError, OverflowError) as error:
                 tried.append((f"{_bracketed(self._host)}:{port}", _reason(error)))
         what = f"port {address} cannot be had" if address else f"no port left in {self._base_port}-{self._max_port}"

@@ -91,7 +91,7 @@ class _Attempt:
                 accepted = True
                 return await run.result()
         except CommandFailed as error:
-            if accepted or error.uncertain or error.command != "prompt":
+            if accepted or error.command != "prompt":
                 raise
             return error
         except ConnectionClosed as error:

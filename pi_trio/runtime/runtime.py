@@ -17,7 +17,15 @@ from ..endpoint import EndpointConfig, Endpoints
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
 from ..launch import InstanceSpec, PiInstall, check_text, find_pi
 from ..lifecycle import TERMINAL, InstanceState, ScalingPolicy, StopManner, Unregistered
-from ..process import Address, Interruption, ListeningSocket, current_interruption, new_run_id, open_default_host
+from ..process import (
+    Address,
+    Interruption,
+    ListeningSocket,
+    Ports,
+    current_interruption,
+    new_run_id,
+    open_default_host,
+)
 from ..protocol import BashResult
 from ..registry import AutoSpawn, EventFeed, Registry, WarmPool
 from ..supervisor import (
@@ -121,7 +129,7 @@ class Runtime:
             InstanceExists: the ``id`` is taken.
             SpecError: ``spec.cwd`` is not a folder.
             SetupError: Pi, or the Node.js it needs, is missing or too old.
-            PortAllocationError: there is no port for its endpoint.
+            PortAllocationError: there is no port for its endpoint, or ``spec.port`` is taken.
         """
         return await self._spawn(InstanceSpec() if spec is None else spec, id, None, endpoint)
 
@@ -133,19 +141,14 @@ class Runtime:
         endpoint_at: bool | Address | None = None,
     ) -> Instance:
         self._check_room(id)
-        try:
-            cwd = os.path.abspath(spec.cwd)
-        except OSError as error:
-            raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
-        if not self._host.has_folder(cwd):
-            raise SpecError(f"cwd is not a folder: {cwd}")
-        if cwd != spec.cwd:
-            spec = attrs.evolve(spec, cwd=cwd)
+        spec = self._in_its_folder(spec)
         if spec.pi not in self._pis:
             self._pis[spec.pi] = await find_pi(spec.pi)
         self._check_room(id)  # again: others may have come while this task waited
         name = self._next_id() if id is None else id
         env = spec.environment(os.environ)
+        if spec.port is not None:
+            Ports().check(spec.port)
         listening = self._listen(endpoint_at)
         if listening is not None and spec.launch == "stdio":
             spec = attrs.evolve(spec, branching=True, python_tools=spec.python_tools or ())
@@ -197,6 +200,16 @@ class Runtime:
                 await supervisor.wait_stopped()
             raise
         return instance
+
+    def _in_its_folder(self, spec: InstanceSpec) -> InstanceSpec:
+        """The spec with its folder, which has to be there, by its full name."""
+        try:
+            cwd = os.path.abspath(spec.cwd)
+        except OSError as error:
+            raise SpecError(f"cwd is {spec.cwd!r}, relative to a folder that is gone: {error}") from error
+        if not self._host.has_folder(cwd):
+            raise SpecError(f"cwd is not a folder: {cwd}")
+        return spec if cwd == spec.cwd else attrs.evolve(spec, cwd=cwd)
 
     def _listen(self, at: bool | Address | None) -> ListeningSocket | None:
         if at is None:

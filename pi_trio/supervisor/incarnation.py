@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
 import trio
 
-from ..abc import ExitStatus, ProcessCommand, ProcessHost, ProcessTree, RecordTransport, Signal
+from ..abc import ExitStatus, Link, ProcessCommand, ProcessHost, ProcessTree, RecordTransport, Signal
 from ..client import PiClient
-from ..errors import ConnectionClosed, PiTrioError, ProcessExited, RequestTimeout
+from ..errors import ConnectFailed, ConnectionClosed, PiTrioError, ProcessExited, RequestTimeout
 from ..launch import InstanceSpec
 from ..lifecycle import (
     KILL_TIMEOUT,
@@ -231,14 +232,23 @@ class Incarnation:
 
     def _transport_to(self, tree: ProcessTree) -> PipeTransport | DialledTransport:
         if self._spec.launch == "server":
-            url = f"ws://127.0.0.1:{self._spec.port}"
-            return DialledTransport(lambda: open_websocket(url, max_record_bytes=self._spec.max_record_bytes))
+            return DialledTransport(partial(self._open_server, tree))
         return PipeTransport(
             tree.stdin,
             tree.stdout,
             max_record_bytes=self._spec.max_record_bytes,
             on_data=partial(self._output.add, "stdout", self._number),
         )
+
+    @asynccontextmanager
+    async def _open_server(self, tree: ProcessTree) -> AsyncIterator[Link]:
+        assert self._spec.port is not None, "a server has one"
+        url = f"ws://127.0.0.1:{self._spec.port}"
+        async with open_websocket(url, max_record_bytes=self._spec.max_record_bytes) as link:
+            # Whoever had the port before, or took it meanwhile, answers sooner than a Pi that only starts.
+            if not tree.listens_at(self._spec.port):
+                raise ConnectFailed(url, f"port {self._spec.port} is another program's", final=True)
+            yield link
 
     async def _pump_records(self, transport: RecordTransport) -> None:
         await self._client.serve(transport)

@@ -7,9 +7,10 @@ from .dialled import DialledTransport
 from .pipes import PipeTransport
 from .shortcut import Shortcut
 from .stream import FrameStream
-from .websocket import SUBPROTOCOLS, WebSocketTransport
+from .websocket import COUNTED, SUBPROTOCOLS, WebSocketTransport
 
 __all__ = [
+    "COUNTED",
     "SUBPROTOCOLS",
     "DialledTransport",
     "FrameStream",

@@ -131,8 +131,10 @@ async def wrap_websocket(
     except trio_websocket.ConnectionRejected as error:
         status = error.status_code
         reason = f"refused with HTTP {status}"
-        if status in (401, 403):
+        if status == 401:
             reason += ": it wants a token" if token is None else ": it wants another token"
+        elif status == 403:
+            reason += ": it is not served under this name (EndpointConfig.allowed_hosts says which there are)"
         raise ConnectFailed(shown_url(url), reason, status=status, final=is_final_status(status)) from error
     except EndedEarly as error:
         raise ConnectFailed(shown_url(url), str(error)) from error

@@ -15,10 +15,13 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from ..abc import Closing, Link
 from .stream import WebSocketStream, text_frame
 
-__all__ = ["BATCHED", "SUBPROTOCOLS", "WebSocketTransport"]
+__all__ = ["BATCHED", "COUNTED", "SUBPROTOCOLS", "WebSocketTransport"]
 
 BATCHED = "pi-rpc.v1.batch"
 """The subprotocol in which a message holds several records."""
+
+COUNTED = "pi-rpc.v1.counted"
+"""The same, where an endpoint says first how many events it has shown so far: for whoever heeds that."""
 
 SUBPROTOCOLS = (BATCHED, "pi-rpc.v1")
 """What is offered, the best first."""
@@ -58,7 +61,7 @@ class WebSocketTransport(Link):
     ) -> None:
         self._connection = connection
         self._stream = stream
-        self._batched = connection.subprotocol == BATCHED
+        self._batched = connection.subprotocol in (BATCHED, COUNTED)
         self._heartbeat = heartbeat
         self._inbox: deque[bytes] = deque()
         self._inbox_bytes = 0

@@ -7,9 +7,10 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import trio
@@ -22,6 +23,7 @@ from tests.client.memory import WebSocketPi
 from tests.support import run, scripted, served
 
 HERE = Path(__file__).parent
+Reach: TypeAlias = Callable[[PiInstall, Path], AbstractAsyncContextManager[tuple[Instance, str, str]]]
 ATTACH = (sys.executable, "-m", "pi_trio", "attach")
 
 
@@ -31,10 +33,26 @@ def hello(request: ModelRequest) -> Turn:
 
 @asynccontextmanager
 async def running(pi: PiInstall, folder: Path) -> AsyncIterator[tuple[Instance, str]]:
-    """A supervised Pi, and where it serves."""
+    """A supervised Pi, and where it serves by itself."""
     async with scripted(served(pi), folder, hello) as world:
         port = free_port()
         yield await world.spawn(port=port), f"ws://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def at_endpoint(pi: PiInstall, folder: Path) -> AsyncIterator[tuple[Instance, str, str]]:
+    """A supervised Pi, where its endpoint is, and the token for it."""
+    async with scripted(pi, folder, hello) as world:
+        instance = await world.runtime.spawn(world.spec(), endpoint=True)
+        assert instance.endpoint is not None
+        yield instance, instance.endpoint.url, world.runtime.endpoints.token
+
+
+@asynccontextmanager
+async def by_itself(pi: PiInstall, folder: Path) -> AsyncIterator[tuple[Instance, str, str]]:
+    """As :func:`running`, where no token is asked for."""
+    async with running(pi, folder) as (instance, url):
+        yield instance, url, "none is asked for"
 
 
 async def attach(*args: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
@@ -53,10 +71,11 @@ def package_of(pi: PiInstall) -> Path:
     return next(folder for folder in pi.path.parents if (folder / "package.json").is_file())
 
 
-def test_pis_own_client_drives_it_unchanged(pi: PiInstall, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reach", [by_itself, at_endpoint])
+def test_pis_own_client_drives_it_unchanged(pi: PiInstall, tmp_path: Path, reach: Reach) -> None:
     async def main() -> None:
         node = await find_node()
-        async with running(pi, tmp_path) as (instance, url):
+        async with reach(pi, tmp_path) as (instance, url, token):
             done = await trio.run_process(
                 [str(node.path), str(HERE / "rpc_client.mjs"), str(package_of(pi)), str(HERE / "attach.cjs")],
                 capture_stdout=True,
@@ -68,6 +87,7 @@ def test_pis_own_client_drives_it_unchanged(pi: PiInstall, tmp_path: Path) -> No
                     "PYTHONPATH": str(HERE.parent.parent),
                     "ATTACH_PYTHON": sys.executable,
                     "ATTACH_URL": url,
+                    "PI_TRIO_TOKEN": token,
                 },
             )
             assert done.returncode == 0, done.stderr.decode()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -80,6 +83,53 @@ def test_the_table_where_there_is_no_terminal(one_pi: PiInstall, tmp_path: Path)
             assert b"running" in printed
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 143
+
+    run(main)
+
+
+def test_the_table_on_a_terminal_lives(one_pi: PiInstall, tmp_path: Path) -> None:
+    async def main() -> None:
+        ours, theirs = pty.openpty()
+        try:
+            async with terminal(one_pi, tmp_path, []) as here, trio.open_nursery() as nursery:
+                token_file = tmp_path / "token"
+                process: trio.Process = await nursery.start(
+                    lambda task_status: trio.run_process(
+                        [*PITRIO, "serve", "--token-file", str(token_file), *MODEL],
+                        stdin=theirs,
+                        stdout=theirs,
+                        stderr=theirs,
+                        check=False,
+                        env={**here.env, "COLUMNS": "200", "TERM": "xterm"},
+                        cwd=here.cwd,
+                        task_status=task_status,
+                    )
+                )
+
+                async def shown_until(pattern: str) -> re.Match[str]:
+                    """Read what is drawn from now on, without its colours, until this is in it."""
+                    drawn = b""
+                    while True:
+                        await trio.lowlevel.wait_readable(ours)
+                        drawn += os.read(ours, 65536)
+                        found = re.search(
+                            pattern, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode("utf-8", "ignore"))
+                        )
+                        if found is not None:
+                            return found
+
+                url = (await shown_until(r"(ws://127\.0\.0\.1:\d+)\s+running .*scripted-1\s+\d+\s+0\s"))[1]
+                await shown_until("Ctrl-C ends it")
+                async with connect(url, token_file.read_text().strip()):
+                    await shown_until(r"scripted-1\s+\d+\s+1\s")  # the peer is there
+                await shown_until(r"scripted-1\s+\d+\s+0\s")  # and gone
+                process.send_signal(signal.SIGINT)
+                assert await process.wait() == 130
+                assert not token_file.exists()
+                assert marked(here.mark) == []
+        finally:
+            os.close(ours)
+            os.close(theirs)
 
     run(main)
 

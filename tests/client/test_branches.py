@@ -250,12 +250,17 @@ def test_what_the_extension_reports(report: Any, error: type[Exception]) -> None
 
 def test_a_report_that_comes_too_late_is_taken_off_peoples_hands() -> None:
     async def test(client: PiClient, transport: MemoryTransport) -> None:
+        ids = []
+
+        async def begins() -> None:
+            ids.append(await begin(transport))
+
         with trio.move_on_after(1) as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(begin, transport)
+                nursery.start_soon(begins)
                 await client.branches.create("e1", summarize=True)
         assert scope.cancelled_caught
-        transport.says(reports("u1", json.dumps({"id": "b1", "leafId": "e1"})))
+        transport.says(reports("u1", json.dumps({"id": ids[0], "leafId": "e1"})))
         await blocked()
         assert transport.sent[-1] == {"type": "extension_ui_response", "id": "u1", "value": ""}
         async with trio.open_nursery() as nursery:
@@ -270,3 +275,31 @@ def test_a_report_that_comes_too_late_is_taken_off_peoples_hands() -> None:
             transport.answers("prompt", {"disposition": "handled"})
 
     connected(test)
+
+
+def test_what_is_reported_to_another_client_is_no_answer_to_this_one() -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        other = PiClient("other", request_timeout=30.0)
+        other_transport = MemoryTransport()
+        other.attach(other_transport)
+        other.open()
+        ids: dict[str, str] = {}
+
+        async def moves(who: PiClient) -> None:
+            with pytest.raises(ClientError, match="did not say"):
+                await who.branches.create("e1")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.serve, other_transport)
+            async with trio.open_nursery() as moving:
+                moving.start_soon(moves, client)
+                moving.start_soon(moves, other)
+                ids["ours"] = await begin(transport)
+                ids["theirs"] = await begin(other_transport)
+                assert ids["ours"] != ids["theirs"]
+                for wire, id_ in ((transport, ids["theirs"]), (other_transport, ids["ours"])):
+                    wire.says(reports("u1", json.dumps({"id": id_, "leafId": "e1"})))
+                    wire.answers("prompt", {"disposition": "handled"})
+            nursery.cancel_scope.cancel()
+
+    connected(test, over=("memory",))

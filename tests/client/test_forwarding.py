@@ -106,6 +106,7 @@ def test_a_pi_that_goes_is_a_failure_and_then_there_is_none() -> None:
         client.detach(gone)
         (failure,) = got
         assert (failure["id"], failure["command"], failure["success"]) == (1, "bash", False)
+        assert failure["lost"] is True  # which a refusal is not: it may have been carried out
         assert "exited with code 3" in failure["error"]
         with pytest.raises(trio.WouldBlock):
             client.forward({"id": 2, "type": "get_state"}, got.append)

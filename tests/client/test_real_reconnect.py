@@ -133,7 +133,30 @@ def test_a_run_goes_on_behind_a_cut(pi: PiInstall, tmp_path: Path) -> None:
                 if isinstance(event, AgentSettled):
                     break
             assert len(markers) == cuts == 2
-            assert all(marker.state.is_streaming and marker.missed is None for marker in markers)
+            assert all(marker.state.is_streaming for marker in markers)
+            # Our own endpoint counts; the stand-in does not.
+            assert all((marker.missed is None) == isinstance(pi, ServedPi) for marker in markers)
+            assert (await far.client.send("again")).text == TEXT
+
+    run(main)
+
+
+def test_what_was_under_way_when_pi_was_killed_behind_the_connection_is_uncertain(
+    one_pi: PiInstall, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with open_far(one_pi, tmp_path, lambda _: counting()) as far:
+
+            async def kill(way: Path) -> None:
+                await until(way.exists)
+                assert far.instance.pid is not None
+                os.kill(far.instance.pid, signal.SIGKILL)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(kill, tmp_path / "begun")
+                with pytest.raises(ConnectionLost, match="SIGKILL") as caught:
+                    await far.client.bash(f"touch {tmp_path / 'begun'}; sleep 1000")
+            assert caught.value.uncertain is True  # and the pipe says ProcessExited: neither, that Pi refused
             assert (await far.client.send("again")).text == TEXT
 
     run(main)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from pi_trio import ClientError, PiClient, RunBusy, RunFailed, RunOver, RunTimeout, tool
+from pi_trio import ClientError, ConnectionLost, PiClient, RunBusy, RunFailed, RunOver, RunTimeout, tool
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import (
     AgentEnd,
@@ -401,5 +401,22 @@ def test_an_abort_does_not_hide_that_a_run_has_failed() -> None:
                 await reading.abort()
                 with pytest.raises(RunFailed, match="overloaded"):
                     await reading.result()
+
+    connected(test)
+
+
+def test_a_prompt_that_was_lost_with_its_pi_leaves_nothing_to_end() -> None:
+    async def test(client: PiClient, pi: MemoryTransport) -> None:
+        async def prompts() -> None:
+            with pytest.raises(ConnectionLost, match="it died") as caught:
+                await client.send("hi")
+            assert caught.value.uncertain is True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prompts)
+            await blocked()
+            pi.answers("prompt", success=False, error="it died", lost=True)
+        # The Pi that took over may be at somebody else's run.
+        assert [record["type"] for record in pi.sent] == ["prompt"]
 
     connected(test)

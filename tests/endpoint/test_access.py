@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pi_trio import EndpointConfig
 from pi_trio.endpoint.access import Access, FailureLimit, Tickets
+from pi_trio.endpoint.door import hosts_of
 from pi_trio.endpoint.frames import batch_frames, single_frames
 from pi_trio.endpoint.scope import COMMAND_SCOPES, Scope, scope_of
 from tests.client.test_faults import COMMANDS
@@ -101,3 +105,26 @@ def test_frames_hold_every_line_whole_and_in_order(them: list[bytes]) -> None:
     assert b"".join(batches) == b"".join(line + b"\n" for line in mended)
     assert all(batch.endswith(b"\n") for batch in batches)
     assert all(len(batch) <= 3 * 64 * 1024 + 1 or batch.count(b"\n") == 1 for batch in batches)
+
+
+@pytest.mark.parametrize(
+    ("tls", "port", "host", "allowed"),
+    [
+        (False, 80, "127.0.0.1", True),
+        (False, 80, "LOCALHOST", True),
+        (False, 80, "[::1]:80", True),
+        (True, 443, "localhost", True),
+        (True, 80, "localhost", False),
+        (False, 443, "localhost", False),
+        (False, 8080, "localhost", False),
+    ],
+)
+def test_at_the_port_of_the_scheme_a_host_need_not_name_it(tls: bool, port: int, host: str, allowed: bool) -> None:
+    config = EndpointConfig(ssl_context=ssl.create_default_context() if tls else None)
+    assert (host.lower() in hosts_of(config, port)) is allowed
+
+
+def test_a_range_of_ports_that_is_none() -> None:
+    for base, most in ((5, 4), (0, 9000), (9000, 0), (1, 65536), (-1, 5)):
+        with pytest.raises(ValueError, match="ports go from 1 to 65535"):
+            EndpointConfig(base_port=base, max_port=most)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -68,6 +69,11 @@ def attack(config: EndpointConfig | None = None) -> Callable[[Callable[[World], 
     return decorate
 
 
+def forget_failures(world: World) -> None:
+    """Let the next attempt be judged as the first: not for their number are these refused."""
+    world.endpoints._limit._left = 10.0
+
+
 @attack()
 async def test_a_good_token_opens_the_door(world: World) -> None:
     status, answer = await request(world, token=world.endpoints.token)
@@ -109,6 +115,7 @@ async def test_a_name_that_was_rebound_to_this_machine(world: World) -> None:
         f"user@127.0.0.1:{port}",
         f"[::ffff:127.0.0.1]:{port}",
     ):
+        forget_failures(world)
         assert (await request(world, token=world.endpoints.token, host=host))[0] == 403, host
     for host in (f"127.0.0.1:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
         assert (await request(world, token=world.endpoints.token, host=host))[0] == 101, host
@@ -148,8 +155,10 @@ async def test_a_page_from_elsewhere(world: World) -> None:
         "HTTP://127.0.0.1:8080",
         "file://",
     ):
+        forget_failures(world)
         status, _ = await request(world, token=token, headers=(f"Origin: {origin}",))
         assert status == (101 if origin.strip() == "http://127.0.0.1:8080" else 403), origin
+    forget_failures(world)
     both = ("Origin: http://127.0.0.1:8080", "Origin: https://evil.example")
     assert (await request(world, token=token, headers=both))[0] == 403
     assert (await request(world, token=token, headers=both[:1]))[0] == 101
@@ -236,6 +245,23 @@ async def test_a_line_end_in_a_message_does_not_smuggle_a_command(world: World) 
         await peer.socket.send_message('{"id":1,"type":"get_state"}\n{"id":2,"type":"bash","command":"id"}\n')
         assert (await peer.receive())["error"].startswith("bash needs the scope admin")
     assert [record["type"] for record in world.pi.sent] == ["get_state"]
+
+
+@pytest.mark.parametrize("wrong", [{"host": "evil.example"}, {"headers": ("Origin: null",)}, {"target": "/?token=x"}])
+def test_every_attempt_that_fails_is_counted(wrong: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    async def test(world: World) -> None:
+        token = world.endpoints.token
+        world.endpoints._limit._rate = 0.0  # however long this takes
+        for _ in range(10):
+            assert (await request(world, token=token, **wrong))[0] in (400, 403)
+        caplog.set_level(logging.INFO)
+        caplog.clear()
+        assert (await request(world, token=token, **wrong))[0] == 429
+        assert "refused" not in caplog.text  # nor does each fill a line of a log
+        assert (await request(world, token="wrong"))[0] == 429
+        assert (await request(world, token=token))[0] == 101
+
+    served(test)
 
 
 @attack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -144,6 +145,57 @@ def test_the_port_is_back_when_it_is_said_that_the_instance_is_over(one_pi: PiIn
                 await trio.testing.wait_all_tasks_blocked()
                 await instance.stop()
                 await freed.wait()
+
+    run(main)
+
+
+def test_many_connections_to_one_pi_and_one_of_them_never_reads(one_pi: PiInstall, tmp_path: Path) -> None:
+    count = 40
+    chatty = Turn([f"{n:06d} " + "x" * 500 for n in range(200)])
+
+    async def main() -> None:
+        # No ping is what ends it; and once it has to go, it need not have long to say goodbye.
+        config = EndpointConfig(
+            outbox_bytes=1024 * 1024, ping_period=1000.0, ping_timeout=0.5, token_file=tmp_path / "token"
+        )
+        async with scripted(one_pi, tmp_path, lambda _: chatty) as world, open_runtime(endpoints=config) as runtime:
+            instance = await runtime.spawn(world.spec())
+            assert instance.endpoint is not None
+            url, token, statistics = instance.endpoint.url, runtime.endpoints.token, instance.endpoint.statistics
+            settled = 0
+
+            async def follow(*, task_status: trio.TaskStatus[None]) -> None:
+                nonlocal settled
+                async with connect(url, token) as peer:
+                    await peer.send({"id": 1, "type": "get_state"})
+                    assert (await peer.receive())["id"] == 1
+                    task_status.started()
+                    while True:
+                        await read_until(peer, "agent_settled")
+                        settled += 1
+
+            # A plain socket whose kernel takes little: what is sent there is not read by anybody.
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.connect(("127.0.0.1", instance.endpoint.port))
+                deaf.sendall(
+                    f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{instance.endpoint.port}\r\nUpgrade: websocket\r\n"
+                    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                    f"Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+                )
+                await until(lambda: statistics().peers == 1)
+                async with trio.open_nursery() as nursery:
+                    for _ in range(count):
+                        await nursery.start(follow)
+                    assert statistics().peers == count + 1
+                    runs = 0
+                    while statistics().dropped == 0:  # until the one that does not read has had to go
+                        assert (await instance.client.send("talk")).text.endswith("x")
+                        runs += 1
+                        await until(lambda: settled == runs * count)  # nobody else has missed anything  # noqa: B023
+                    assert (statistics().dropped, statistics().peers) == (1, count)
+                    nursery.cancel_scope.cancel()
+            await until(lambda: statistics().peers == 0)
 
     run(main)
 

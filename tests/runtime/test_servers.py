@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
+import trio
 
 from pi_trio import (
     InstanceSpec,
     InstanceState,
+    PortAllocationError,
     ProcessExited,
     RestartPolicy,
     RestartType,
@@ -18,8 +25,9 @@ from pi_trio import (
 )
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import State, structure
+from pi_trio.supervisor.supervisor import Surroundings
 from pi_trio.testing import ModelRequest, Turn
-from tests.client.memory import STATE
+from tests.client.memory import STATE, WebSocketPi
 from tests.support import run, scripted, served
 
 
@@ -96,5 +104,49 @@ def test_a_connection_that_is_lost_ends_the_process(one_pi: PiInstall, tmp_path:
                 await instance.client.bash("head -c 10000 /dev/zero | tr '\\0' x")
             assert instance.status().incarnation == 1
             await instance.wait_stopped()
+
+    run(main)
+
+
+def silent(folder: Path) -> InstanceSpec:
+    """A server that never answers."""
+    path = folder / "silent"
+    path.write_text("#!/bin/sh\nexec sleep 1000\n")
+    path.chmod(0o755)
+    return InstanceSpec(pi=path, launch="server", model="m", cwd=folder, start_timeout=20, grace_timeout=1)
+
+
+@asynccontextmanager
+async def stranger() -> AsyncIterator[int]:
+    """A port at which somebody else answers, with whatever a Pi would."""
+    pi = WebSocketPi(subprotocol="pi-rpc.v1")
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, pi._serve, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        assert pi.sent == []
+        nursery.cancel_scope.cancel()
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with stranger() as port, open_runtime() as runtime:
+            with pytest.raises(PortAllocationError, match=str(port)) as caught:
+                await runtime.spawn(attrs.evolve(silent(tmp_path), port=port))
+            assert caught.value.tried == ((f"127.0.0.1:{port}", "in use"),)
+            assert runtime.list() == ()
+
+    run(main)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it cannot be told who listens")
+def test_whoever_else_answers_at_its_port_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Somebody took the port between the choice and the start; after a restart, just so.
+    async def main() -> None:
+        async with stranger() as port, open_runtime() as runtime:
+            surroundings = partial(Surroundings, free_port=lambda: port)
+            monkeypatch.setattr("pi_trio.runtime.runtime.Surroundings", surroundings)
+            with pytest.raises(SpawnError, match=f"port {port} is another program's"):
+                await runtime.spawn(silent(tmp_path))
 
     run(main)

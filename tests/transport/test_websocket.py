@@ -304,7 +304,7 @@ def test_a_client_over_tcp_and_its_token() -> None:
                 async with open_client(url):
                     raise ZeroDivisionError
             pi.refusal = 403
-            with pytest.raises(ConnectFailed, match="HTTP 403") as caught:
+            with pytest.raises(ConnectFailed, match="HTTP 403: it is not served under this name") as caught:
                 async with open_client(url, token="secret"):
                     raise AssertionError("not for us")
             assert (caught.value.status, caught.value.final) == (403, True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ...abc import ExitStatus, ProcessTree, ReceivePipe, SendPipe, Signal
 from ..direct import exit_status
+from ..listeners import listens_at
 from ..procfs import signal_exactly
 from .control import Identity
 from .roster import Connections, Roster
@@ -77,6 +78,10 @@ class KeeperTree(ProcessTree):
         """
         if self._control.exit is None:
             signal_exactly(self._agent.pid, self._agent.started, getattr(signals, signal.value))
+
+    def listens_at(self, port: int) -> bool:
+        """Whether it is this tree that answers there."""
+        return listens_at(port, self._agent.pid, self._marker)
 
     def kill_tree(self) -> None:
         """Have the keeper kill everything. It does not rest until that is done."""

@@ -100,8 +100,8 @@ MUTANTS = (
         "refused-once-given-up-for-good",
         "a prompt that one refuses is given to nobody else",
         (
-            '            if accepted or error.uncertain or error.command != "prompt":\n',
-            "            if accepted or error.uncertain or error.command:\n",
+            '            if accepted or error.command != "prompt":\n',
+            "            if accepted or error.command:\n",
         ),
     ),
 )
