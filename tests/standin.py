@@ -35,6 +35,7 @@ async def serve(args: list[str]) -> None:
     port, command, folder = pi_command(args)
     print("standin:", *args, flush=True)
     peers: set[trio_websocket.WebSocketConnection] = set()
+    writing = trio.Lock()
     async with trio.open_nursery() as nursery:
         pi = await nursery.start(
             lambda task_status: trio.run_process(
@@ -50,7 +51,8 @@ async def serve(args: list[str]) -> None:
                 while True:
                     message = await connection.get_message()
                     assert isinstance(message, str)
-                    await pi.stdin.send_all(message.rstrip("\n").encode() + b"\n")
+                    async with writing:  # one at a time: two peers may speak at once
+                        await pi.stdin.send_all(message.rstrip("\n").encode() + b"\n")
             except trio_websocket.ConnectionClosed:
                 peers.discard(connection)
 
