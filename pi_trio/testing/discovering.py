@@ -16,13 +16,13 @@ from ..supervisor import Instance
 from .plans import RunSomewhere, Tell
 from .trace import DiscoveryBegun, DiscoveryEnded, DiscoveryTold, Record
 
-__all__ = ["FAR", "FOUND", "WATCH", "Discovering"]
+__all__ = ["FAR", "FAR_URL", "FOUND", "WATCH", "Discovering"]
 
 FOUND = "discovery "
 """How the names of a plan's discoveries begin."""
 
-FAR = "far "
-"""How the names of the members begin that they find."""
+FAR, FAR_URL = "far ", "ws://far/"
+"""How the names of the members begin that they find, and their URLs."""
 
 WATCH = Watch(
     health=HealthPolicy(period=1.0, timeout=0.3, slow_after=0.15, misses=2, action="report"), remove_after=2.5
@@ -150,7 +150,7 @@ def tell(discovery: _SimDiscovery, step: Tell, instances: list[Instance]) -> Non
             discovery.forget_others(set(names))
         for name, instance in zip(names, instances, strict=True):
             profile = Profile(
-                mode=Mode.REMOTE, url=f"ws://far/{instance.id}", region=step.region, max_concurrent=step.room
+                mode=Mode.REMOTE, url=f"{FAR_URL}{instance.id}", region=step.region, max_concurrent=step.room
             )
             discovery.know(Found(name, step.provider, None, profile), instance)
     discovery.tell(step.how, tuple(dict.fromkeys(names)))

@@ -12,6 +12,7 @@ from ...lifecycle import (
     BreakerChanged,
     BreakerPolicy,
     BreakerState,
+    DiscoveryBreakerChanged,
     Registered,
     Unregistered,
 )
@@ -38,6 +39,7 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
     if policy is None:
         return
     breakers: dict[str, Breaker] = {}
+    endpoints = _Endpoints()
     cause: Placed[Any] | None = None  # what a breaker was told last, until that has had its effect
     taken: dict[str, set[str]] = {}  # the leases of each member since it is one
     for each in _in_order(story):
@@ -47,16 +49,72 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
                 yield Finding("it was given away before the failure counted", cause, each)
             taken.setdefault(event.resource.removeprefix("lease of "), set()).add(event.holder)
             continue
+        yield from endpoints.forgotten(each, story.slack)
+        if isinstance(event, BreakerChanged) and endpoints.joins(event):
+            _keep(breakers, event)
+            continue  # what came of an answer comes behind that
         if isinstance(event, BreakerChanged):
             yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
         elif due is not None:
             yield Finding("it did not count", cause, each)
-        cause = each if isinstance(event, LeaseLeft | BreakerTold | MemberAnswered) else None
+        if not _is_back(cause, event):
+            cause = each if isinstance(event, LeaseLeft | BreakerTold | MemberAnswered) else None
         if isinstance(event, Unregistered):
             taken.pop(event.instance_id, None)
         elif isinstance(event, LeaseLeft) and event.lease not in taken.get(event.instance, ()):
             cause = None  # of one by that name that was there before
+        endpoints.take(each, breakers)
         _keep(breakers, event)
+
+
+class _Endpoints:
+    """What is known of the breakers of where those are reached who come and go."""
+
+    def __init__(self) -> None:
+        self._urls: dict[str, str] = {}
+        self._last: dict[str, Breaker | None] = {}  # by URL; None where it changes without a word
+        self._joining: dict[str, Placed[Registered]] = {}
+
+    def take(self, each: Placed[Any], breakers: dict[str, Breaker]) -> None:
+        """Note who comes and goes. ``breakers`` are those from before that."""
+        event = each.event
+        if isinstance(event, Registered) and event.profile.url is not None:
+            self._urls[event.instance_id] = event.profile.url
+            if self._last.get(event.profile.url, Breaker()) != Breaker():
+                self._joining[event.instance_id] = each
+        elif isinstance(event, Unregistered) and event.instance_id in self._urls:
+            self._joining.pop(event.instance_id, None)
+            out = "unhealthy" in event.reason  # it is probed all the same, and nobody is told
+            self._last[self._urls[event.instance_id]] = None if out else breakers.get(event.instance_id, Breaker())
+
+    def joins(self, event: BreakerChanged) -> bool:
+        """Whether it is told of one that is there anew, which has the breaker that was there before."""
+        if event.instance_id not in self._joining:
+            return False
+        last = self._last[self._urls[event.instance_id]]
+        if last is not None and last != event.breaker:
+            return False
+        del self._joining[event.instance_id]
+        return True
+
+    def forgotten(self, each: Placed[Any], slack: float) -> Iterator[Finding]:
+        """Whose breaker was another before, and is as new."""
+        for name, registered in list(self._joining.items()):
+            if each.event.at > registered.event.at + slack:
+                del self._joining[name]
+                last = self._last[self._urls[name]]
+                if last is not None:
+                    yield Finding(f"its breaker was {last}", registered, each)
+
+
+def _is_back(cause: Placed[Any] | None, event: object) -> bool:
+    """Whether it is registered again for the answer that its breaker is about to be told of."""
+    return (
+        isinstance(event, Registered)
+        and cause is not None
+        and isinstance(cause.event, MemberAnswered)
+        and cause.event.member == event.instance_id
+    )
 
 
 def _is_due(
@@ -134,7 +192,8 @@ def _may_follow_by_itself(story: Story, policy: BreakerPolicy, before: Breaker, 
     """Whether it is a probe that goes out when it is due, or what comes of one."""
     after, at = event.breaker, event.at
     if before.state is _S.OPEN and after.state is _S.HALF_OPEN:
-        return after == attrs.evolve(before, state=_S.HALF_OPEN) and at >= (before.retry_at or 0.0) - EPSILON
+        due = at >= (before.retry_at or 0.0) - EPSILON or _is_news(story, event)
+        return after == attrs.evolve(before, state=_S.HALF_OPEN) and due
     # Something else may have opened or closed it while the probe was out.
     sent = [
         each.event.at
@@ -147,6 +206,16 @@ def _may_follow_by_itself(story: Story, policy: BreakerPolicy, before: Breaker, 
         return _has_answered(story, event.instance_id, sent[-1], at)
     given_up = before.state is _S.HALF_OPEN and after == attrs.evolve(before, state=_S.OPEN)
     return given_up or after == _after_failure(policy, before, at)
+
+
+def _is_news(story: Story, event: BreakerChanged) -> bool:
+    """Whether a discovery that had failed gets through again in this moment: then a probe need not wait."""
+    return event.instance_id.startswith(FAR) and any(
+        isinstance(each.event, DiscoveryBreakerChanged)
+        and each.event.breaker == Breaker()
+        and abs(each.event.at - event.at) <= story.slack
+        for each in story.numbered
+    )
 
 
 def _has_answered(story: Story, instance: str, since: float, until: float) -> bool:

@@ -108,7 +108,7 @@ def _moments(story: Story) -> Iterator[tuple[Members, Placed[Any]]]:
             yield members, Placed(each.index, None)
 
 
-# Behind a failure, while its breaker is still closed.
+# Behind a failure at least, whatever its breaker says.
 _PAUSE = 1.0
 
 
@@ -127,7 +127,8 @@ def discoveries_are_run_again(story: Story) -> Iterator[Finding]:
             and (other.event.discovery, other.event.at) == (name, failed.at)
             and other.index >= each.index
         ]
-        due = changes[-1].retry_at if changes and changes[-1].retry_at is not None else failed.at + _PAUSE
+        retry_at = changes[-1].retry_at if changes else None
+        due = max(failed.at + _PAUSE, 0.0 if retry_at is None else retry_at)
         over = [end.event.at for end in ends] + [
             end.event.at for end in story.all(DiscoveryEnded) if end.event.discovery == name
         ]

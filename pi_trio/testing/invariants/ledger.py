@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...lifecycle import Breaker, BreakerState, DiscoveryBreakerChanged, Registered, StateChanged
 from ...registry import Capacity, CapacityReport
+from ..discovering import FAR_URL
 from ..trace import CapacityReported, Folded
 from .invariant import Finding, invariant
 from .members import Members
@@ -79,9 +80,12 @@ def _sums(
         for group in {*groups, *(_group(members, name, what) for name in members)}:
             names = [name for name in members if _group(members, name, what) == group]
             yield f"{what} {group}", groups.get(group), _sum(members, names) if names else None
-    breakers = {name: member.breaker for name, member in members.items()} | discoveries
+    endpoints = {member.profile.url or name: member.breaker for name, member in members.items()}
+    breakers = endpoints | discoveries
     broken = {name: each for name, each in breakers.items() if each.state is not BreakerState.CLOSED}
-    yield "the breakers", dict(report.breakers), broken
+    # It also keeps those of where nobody is any more, or nobody who is in the table.
+    told = {name: each for name, each in report.breakers.items() if name in breakers or not name.startswith(FAR_URL)}
+    yield "the breakers", told, broken
 
 
 def _group(members: Members, name: str, what: str) -> str | None:
