@@ -102,7 +102,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        """Tokens and US dollars of the model calls that are over, as far as they have been read."""
+        """Tokens and US dollars of what is over and has been read: answers, compactions, what tools have used."""
         return self._fold.usage
 
     def _accepted(self) -> None:
