@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
 from ..errors import ProviderUnavailable
 from ..protocol import CycledModel, Model, response_data, response_field
 from .requester import Requester
@@ -11,6 +13,10 @@ __all__ = ["ModelCommands"]
 
 class ModelCommands(Requester):
     """The model, its provider, and its thinking level. A change takes effect at the next turn, and outlives a restart."""
+
+    default_models: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """Tells the id of each provider's default model, which no command of Pi does: for whoever knows the Pi behind the
+    connection. ``None`` where nobody does, as for a remote one."""
 
     async def set_model(self, provider: str, model_id: str) -> Model:
         """Switch to a model. One that Pi does not know, or has no key for, is refused."""
@@ -33,7 +39,11 @@ class ModelCommands(Requester):
         return models
 
     async def switch_provider(self, provider: str, model: str | None = None) -> Model:
-        """Switch to a provider: to its model with this id, or to the first that Pi lists for it.
+        """Switch to a provider: to its model with this id, or to the one that Pi would take.
+
+        That is the provider's default, as it is in the Pi that is installed here; or the first that Pi lists for the
+        provider, where it has no default or that is not to be had. The default of a Pi that runs elsewhere
+        (:func:`open_client`) is not known: there it is always the first.
 
         Raises:
             ProviderUnavailable: Pi does not know the provider or has no key for it, or it has no such model.
@@ -43,7 +53,14 @@ class ModelCommands(Requester):
         if not ids or (model is not None and model not in ids):
             providers = tuple(dict.fromkeys(each.provider for each in models))
             raise ProviderUnavailable(provider, model, providers=providers, models=tuple(ids))
-        return await self.set_model(provider, ids[0] if model is None else model)
+        return await self.set_model(provider, await self._default_of(provider, ids) if model is None else model)
+
+    async def _default_of(self, provider: str, ids: Sequence[str]) -> str:
+        if self.default_models is not None:
+            default = (await self.default_models()).get(provider)
+            if default is not None and default in ids:
+                return default
+        return ids[0]
 
     async def set_thinking_level(self, level: str) -> None:
         """Think this hard: ``off``, ``minimal``, ``low``, ``medium``, ``high``, ``xhigh`` or ``max``.

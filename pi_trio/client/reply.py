@@ -6,7 +6,19 @@ from collections.abc import Iterable
 
 import attrs
 
-from ..protocol import AssistantMessage, Message, MessageEnd, Record, ToolCall, Usage, decode_event
+from ..protocol import (
+    AssistantMessage,
+    CompactionEnd,
+    CompactionEntry,
+    CompactionResult,
+    Message,
+    MessageEnd,
+    Record,
+    ToolCall,
+    ToolResultMessage,
+    Usage,
+    decode_event,
+)
 
 __all__ = ["Reply", "ReplyFold"]
 
@@ -24,7 +36,8 @@ class Reply:
     tool_calls: tuple[ToolCall, ...]
     """Every tool call the model made, in order."""
     usage: Usage
-    """Tokens and US dollars, summed over the run's model calls."""
+    """Tokens and US dollars of the whole run, as Pi adds them to its session: the answers, the summaries of
+    compactions, and what tools say that they have used themselves."""
     error_message: str | None = None
     """What went wrong, when ``stop_reason`` is ``error``."""
     handled: bool = False
@@ -41,27 +54,43 @@ class ReplyFold:
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
+        self._compactions: dict[tuple[str, int], Usage] = {}
 
     def add(self, record: Record) -> None:
         """Take the next record of the run."""
-        if record.get("type") == "message_end":
-            event = decode_event(record)
-            if isinstance(event, MessageEnd):
-                self._messages.append(event.message)
+        kind = record.get("type")
+        if kind not in ("message_end", "compaction_end"):
+            return
+        event = decode_event(record)
+        if isinstance(event, MessageEnd):
+            self._messages.append(event.message)
+        elif isinstance(event, CompactionEnd) and event.result is not None:
+            self._add_compaction(event.result)
+
+    def _add_compaction(self, compaction: CompactionResult | CompactionEntry) -> None:
+        # Told as it ends, and again among the entries when the run is looked up in its session: it counts once.
+        if compaction.usage is not None:
+            self._compactions[compaction.first_kept_entry_id, compaction.tokens_before] = compaction.usage
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """Every message that was completed so far."""
         return tuple(self._messages)
 
-    def replace(self, messages: Iterable[Message]) -> None:
-        """These are the run's messages: more is known of it than what has passed."""
-        self._messages = list(messages)
+    def replace(self, said: Iterable[Message | CompactionEntry]) -> None:
+        """These are the run's messages, and compactions of it: more is known of it than what has passed."""
+        self._messages = []
+        for each in said:
+            if isinstance(each, CompactionEntry):
+                self._add_compaction(each)
+            else:
+                self._messages.append(each)
 
     @property
     def usage(self) -> Usage:
-        """Tokens and US dollars of the model calls so far."""
-        return sum((each.usage for each in self._messages if isinstance(each, AssistantMessage)), Usage())
+        """Tokens and US dollars so far: see :attr:`Reply.usage`."""
+        used = [each.usage for each in self._messages if isinstance(each, AssistantMessage | ToolResultMessage)]
+        return sum((each for each in (*used, *self._compactions.values()) if each is not None), Usage())
 
     def reply(self, *, handled: bool = False, aborted: bool = False) -> Reply:
         """The reply as far as it has come.

@@ -104,7 +104,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        """Tokens and US dollars of the model calls that are over, as far as they have been read."""
+        """Tokens and US dollars of what is over and has been read: answers, compactions, what tools have used."""
         return self._fold.usage
 
     def _accepted(self) -> None:
@@ -290,7 +290,8 @@ class Run:
         """End the run: take back what is queued, and return it; stop the model and its tools.
 
         Returns when Pi is idle. The run's last records are there to be read then; its reply has the stop reason
-        ``aborted``, unless it had come to its end already.
+        ``aborted``, unless it had come to its end already. Cancelled, the run may go on, and what was queued may be
+        taken back all the same.
 
         Raises:
             RunOver: the end of the run has been read, or the run was left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .defaults import read_default_models
 from .find import (
     DEFAULT_PI_VERSION,
     MINIMUM_NODE,
@@ -34,4 +35,5 @@ __all__ = [
     "install_pi",
     "installed_pi",
     "npm_command",
+    "read_default_models",
 ]

@@ -20,6 +20,8 @@ from .tree import *
 from .tree import __all__ as _tree
 from .ui import *
 from .ui import __all__ as _ui
+from .usage import *
+from .usage import __all__ as _usage
 
 __all__ = [  # noqa: PLE0604
     "DEFAULT_MAX_RECORD_BYTES",
@@ -44,4 +46,5 @@ __all__ = [  # noqa: PLE0604
     *_models,
     *_tree,
     *_ui,
+    *_usage,
 ]

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import attrs
 
 from .convert import Wire, by_tag
-from .messages import Content, Message, SystemMessage, Usage
+from .messages import Content, Message, SystemMessage
+from .usage import Usage
 
 __all__ = [
     "BranchSummaryEntry",

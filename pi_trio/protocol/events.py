@@ -15,9 +15,10 @@ import msgspec
 from .convert import ShapeError, Wire, by_tag, structure
 from .entries import Entry
 from .framing import MalformedRecord
-from .messages import Message, ToolCall, ToolResultMessage, Usage
+from .messages import Message, ToolCall, ToolResultMessage
 from .records import Record, decode_line
 from .ui import UI_METHODS, UIRequest
+from .usage import Usage
 
 __all__ = [
     "EVENT_TYPES",

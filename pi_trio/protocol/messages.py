@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from .convert import Wire, by_tag, register, structure
+from .usage import Usage
 
 __all__ = [
     "AssistantMessage",
@@ -18,18 +19,22 @@ __all__ = [
     "BranchSummaryMessage",
     "CompactionSummaryMessage",
     "ContentBlock",
-    "Cost",
     "CustomMessage",
+    "DeferredHandle",
+    "Diagnostic",
     "ImageContent",
     "Message",
+    "NestedToolCall",
+    "NestedToolCalls",
     "SystemMessage",
     "TextContent",
     "ThinkingContent",
     "ToolCall",
+    "ToolDefinition",
+    "ToolReference",
     "ToolResultMessage",
     "UnknownContent",
     "UnknownMessage",
-    "Usage",
     "UserMessage",
 ]
 
@@ -100,58 +105,29 @@ def _content(value: Any, _: Any) -> Content:
 register(Content, _content)
 
 
-@attrs.frozen
-class Cost(Wire):
-    """US dollars."""
-
-    input: float = 0.0
-    output: float = 0.0
-    cache_read: float = 0.0
-    cache_write: float = 0.0
-    total: float = 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            input=self.input + other.input,
-            output=self.output + other.output,
-            cache_read=self.cache_read + other.cache_read,
-            cache_write=self.cache_write + other.cache_write,
-            total=self.total + other.total,
-        )
-
-
-@attrs.frozen
-class Usage(Wire):
-    """Tokens of one model call, and what they cost. ``reasoning`` is already part of ``output``."""
-
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    total_tokens: int = 0
-    cost: Cost = attrs.field(factory=Cost)
-    reasoning: int | None = None
-
-    def __add__(self, other: Usage) -> Usage:
-        reasoning = None
-        if self.reasoning is not None or other.reasoning is not None:
-            reasoning = (self.reasoning or 0) + (other.reasoning or 0)
-        return Usage(
-            input=self.input + other.input,
-            output=self.output + other.output,
-            cache_read=self.cache_read + other.cache_read,
-            cache_write=self.cache_write + other.cache_write,
-            total_tokens=self.total_tokens + other.total_tokens,
-            cost=self.cost + other.cost,
-            reasoning=reasoning,
-        )
-
-
 def text_of(content: Content) -> str:
     """The text of a content value, its other blocks left out."""
     if isinstance(content, str):
         return content
     return "".join(block.text for block in content if isinstance(block, TextContent))
+
+
+@attrs.frozen
+class ToolDefinition(Wire):
+    """A tool as the model is told of it."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = attrs.field(factory=dict)
+    """A JSON schema."""
+    constrained_sampling: Any = None
+
+
+@attrs.frozen
+class ToolReference(Wire):
+    """A tool by its name."""
+
+    name: str
 
 
 @attrs.frozen
@@ -161,6 +137,12 @@ class SystemMessage(Wire):
     content: Content
     timestamp: float | None = None
     """Unix time in milliseconds, here as in every message."""
+    sections: dict[str, str | None] | None = None
+    """Parts of the prompt by name, behind ``content``; with ``None``, that part is taken out."""
+    tools_added: tuple[ToolDefinition, ...] | None = None
+    tools_removed: tuple[ToolReference, ...] | None = None
+    replace: bool | None = None
+    """What was said before it counts no more (Pi 0.87)."""
 
 
 @attrs.frozen
@@ -174,6 +156,30 @@ class UserMessage(Wire):
     def text(self) -> str:
         """Its text, images left out."""
         return text_of(self.content)
+
+
+@attrs.frozen
+class DeferredHandle(Wire):
+    """By what the provider is asked later for an answer that takes its time."""
+
+    provider: str
+    model_id: str
+    api: str
+    id: str
+    expires_at: float | None = None
+    poll_after_ms: float | None = None
+    data: Any = None
+
+
+@attrs.frozen
+class Diagnostic(Wire):
+    """Something that went wrong on the way to an answer."""
+
+    type: str
+    timestamp: float | None = None
+    error: dict[str, Any] | None = None
+    """``message``, and where known ``name``, ``stack`` and ``code``."""
+    details: dict[str, Any] | None = None
 
 
 @attrs.frozen
@@ -191,6 +197,19 @@ class AssistantMessage(Wire):
     response_id: str | None = None
     error_message: str | None = None
     timestamp: float | None = None
+    provider_thinking_level: str | None = None
+    """How hard it thought, in the provider's own word."""
+    thinking_level: str | None = None
+    """The same in Pi's (since 1.5)."""
+    diagnostics: tuple[Diagnostic, ...] | None = None
+    deferred: DeferredHandle | None = None
+    """Where the stop reason is ``deferred``."""
+    raw_stop_reason: str | None = None
+    """The provider's own word."""
+    end_turn: bool | None = None
+    """Whether the model said that its turn is over, where the provider tells."""
+    duration_ms: float | None = None
+    """How long it took (since 1.5)."""
 
     @property
     def text(self) -> str:
@@ -204,6 +223,30 @@ class AssistantMessage(Wire):
 
 
 @attrs.frozen
+class NestedToolCall(Wire):
+    """A call that a tool made to another."""
+
+    id: str
+    name: str
+    status: str
+    """``ok``, ``error`` or ``unfinished``."""
+    arguments: dict[str, Any] | None = None
+    """Left out where they are long: then there is only ``arguments_bytes``."""
+    arguments_bytes: int | None = None
+    duration_ms: float | None = None
+    error: str | None = None
+
+
+@attrs.frozen
+class NestedToolCalls(Wire):
+    """The calls that a tool made to others."""
+
+    calls: tuple[NestedToolCall, ...]
+    complete: bool
+    """Whether they are all here."""
+
+
+@attrs.frozen
 class ToolResultMessage(Wire):
     """What a tool gave back to the model."""
 
@@ -213,7 +256,12 @@ class ToolResultMessage(Wire):
     is_error: bool
     details: Any = None
     usage: Usage | None = None
+    """What the tool itself has used, if it asked a model."""
     timestamp: float | None = None
+    nested_calls: NestedToolCalls | None = None
+    """What it called in its turn (since 1.5)."""
+    duration_ms: float | None = None
+    """How long it took (since 1.5)."""
 
     @property
     def text(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -11,17 +12,17 @@ from .entries import Entries, Entry, LabelEntry
 __all__ = ["Branch", "ConversationTree", "TreeNode"]
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class TreeNode:
-    """An entry in its place. Not to be changed."""
+    """An entry in its place."""
 
     entry: Entry
-    parent: TreeNode | None = attrs.field(default=None, repr=False)
-    children: list[TreeNode] = attrs.field(factory=list, repr=lambda them: f"<{len(them)}>")
-    """Oldest first."""
     label: str | None = None
     """What the entry was labelled last."""
     label_timestamp: str | None = None
+    parent: TreeNode | None = attrs.field(default=None, init=False, repr=False)
+    children: tuple[TreeNode, ...] = attrs.field(default=(), init=False, repr=lambda them: f"<{len(them)}>")
+    """Oldest first."""
 
     @property
     def id(self) -> str:
@@ -45,6 +46,7 @@ class Branch:
     """Whether the conversation is at its end."""
 
 
+@attrs.frozen(eq=False, repr=False, init=False)
 class ConversationTree:
     """What ``get_tree`` tells, made from ``get_entries``.
 
@@ -52,32 +54,20 @@ class ConversationTree:
     is asked for, and put together here in the way that Pi does it.
     """
 
+    leaf_id: str | None
+    """The entry that the next one will be a child of."""
+    nodes: Mapping[str, TreeNode]
+    """Every node by the id of its entry, in the order the entries were made. Cannot be changed."""
+    roots: tuple[TreeNode, ...]
+    """Usually one; more when the conversation was led back to before its first entry."""
+
     def __init__(self, session: Entries) -> None:
-        self.leaf_id = session.leaf_id
-        """The entry that the next one will be a child of."""
-        self.nodes: dict[str, TreeNode] = {entry.id: TreeNode(entry) for entry in session.entries}
-        """Every node by the id of its entry, in the order the entries were made."""
-        self.roots: tuple[TreeNode, ...] = tuple(self._link())
-        """Usually one; more when the conversation was led back to before its first entry."""
-        self._label(session.entries)
+        labels = {each.target_id: each for each in session.entries if isinstance(each, LabelEntry)}
+        nodes = {entry.id: _node(entry, labels.get(entry.id)) for entry in session.entries}
+        self.__attrs_init__(session.leaf_id, MappingProxyType(nodes), _link(nodes))
 
     def __repr__(self) -> str:
         return f"<ConversationTree {len(self.nodes)} entries, {len(self.roots)} roots, leaf {self.leaf_id}>"
-
-    def _link(self) -> Iterator[TreeNode]:
-        for node in self.nodes.values():
-            parent = self.nodes.get(node.entry.parent_id or "")
-            if parent is None or parent is node:
-                yield node
-            else:
-                node.parent = parent
-                parent.children.append(node)
-
-    def _label(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            if isinstance(entry, LabelEntry) and (node := self.nodes.get(entry.target_id)) is not None:
-                node.label = entry.label or None
-                node.label_timestamp = entry.timestamp if entry.label else None
 
     def path(self, entry_id: str | None = None) -> tuple[TreeNode, ...]:
         """From a root to the entry with this id; to the leaf by default.
@@ -104,3 +94,25 @@ class ConversationTree:
         name = next((node.label for node in reversed(own) if node.label), None)
         entries = tuple(node.entry for node in path)
         return Branch(leaf.id, name, entries, own_entries=len(own), active=leaf.id == self.leaf_id)
+
+
+def _node(entry: Entry, labelled: LabelEntry | None) -> TreeNode:
+    if labelled is None or not labelled.label:  # the last may have taken the label away
+        return TreeNode(entry)
+    return TreeNode(entry, labelled.label, labelled.timestamp)
+
+
+def _link(nodes: Mapping[str, TreeNode]) -> tuple[TreeNode, ...]:
+    """Tell each node its parent and its children; return those that have no parent."""
+    roots: list[TreeNode] = []
+    families: dict[str, list[TreeNode]] = {}
+    for node in nodes.values():
+        parent = nodes.get(node.entry.parent_id or "")
+        if parent is None or parent is node:
+            roots.append(node)
+        else:
+            object.__setattr__(node, "parent", parent)  # frozen for everybody else; and so below
+            families.setdefault(parent.id, []).append(node)
+    for id_, children in families.items():
+        object.__setattr__(nodes[id_], "children", tuple(children))
+    return tuple(roots)

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,7 +16,7 @@ from ..abc import ProcessCommand, ProcessHost
 from ..concurrency import ServiceNursery, open_service_nursery
 from ..endpoint import EndpointConfig, Endpoints
 from ..errors import ConnectionClosed, InstanceExists, InstanceNotFound, MaxInstancesError, PiTrioError, SpecError
-from ..launch import InstanceSpec, PiInstall, check_text, find_pi
+from ..launch import InstanceSpec, PiInstall, check_text, find_pi, read_default_models
 from ..lifecycle import TERMINAL, InstanceState, ScalingPolicy, StopManner, Unregistered
 from ..process import (
     Address,
@@ -163,6 +164,7 @@ class Runtime:
                 command=self._command_for(self._pis[spec.pi], name, env),
                 publish=sender.send_nowait,
                 starts=self._starts,
+                default_models=partial(read_default_models, self._pis[spec.pi]),
                 kin=Kin() if tree is None else tree,  # an empty tree is false
                 release=(lambda: None) if listening is None else listening.close,
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 import trio
@@ -98,6 +98,8 @@ class Surroundings:
     starts: trio.CapacityLimiter
     """Limits how many processes start at the same time."""
     kin: Kin = attrs.field(factory=Kin)
+    default_models: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """The default models of the Pi that is started."""
     free_port: Callable[[], int] = free_port
     """A port for a Pi that serves, and was given none."""
     release: Callable[[], None] = lambda: None
@@ -115,6 +117,7 @@ class Supervisor:
         self.client = PiClient(instance_id, request_timeout=spec.request_timeout)
         self.client.dialog_handler = spec.dialogs
         self.client.on_state = self._state_seen
+        self.client.default_models = surroundings.default_models
         self.tools = ToolHost(
             instance_id,
             spec.python_tools,

@@ -81,7 +81,8 @@ class ToolHost:
     async def add(self, *tools: Tool, for_session: bool = False) -> None:
         """Give Pi more tools, and wait until it has them; with ``for_session``, until Pi is in another session.
 
-        While no Pi is there, it returns at once: the next one gets them. Cancelled, the tools are on offer.
+        While no Pi is there, it returns at once: the next one gets them. When Pi goes while it waits, it returns when
+        there is another, or raises when there will be none. Cancelled, the tools are on offer.
 
         Raises:
             ToolSpecError: one of that name is there already (then none is added), Pi does not take one (then that
@@ -163,6 +164,7 @@ class ToolHost:
     def attach(self, transport: RecordTransport) -> None:
         """There is a Pi again. Whoever attached it runs :meth:`serve`."""
         self._transport = transport
+        self._offer.decided()
 
     def intercept(self, record: Record) -> bool:
         """Take an ``extension_ui_request`` that comes from our extension. Whether it does."""
@@ -203,6 +205,7 @@ class ToolHost:
         """There will be no other Pi."""
         self._closed = why
         self._offer.disconnected()
+        self._offer.decided()
 
     # --- what comes from Pi -------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Offer:
         self._taken = 0
         self._dialog: str | None = None
         self._listening = False
+        self._undecided = False  # Pi is gone, and it is not known yet whether another comes
         self._changed = trio.Event()
 
     def replace(self, tools: Mapping[str, Tool]) -> None:
@@ -41,20 +42,30 @@ class Offer:
     def asked(self, dialog: str, taken: int, refused: Mapping[str, str]) -> None:
         """Pi wants to know of another list than ``taken``; 0 for a Pi, or a session, that has none yet."""
         self._dialog, self._taken, self.refused = dialog, taken, refused
-        self._listening = True
+        self._listening, self._undecided = True, False
         self._wake()
         self._push()
 
     def disconnected(self) -> None:
-        """That Pi is gone. Another will ask, and get the list of then."""
+        """That Pi is gone. Another will ask, and get the list of then: see :meth:`decided`."""
+        self._undecided = self._undecided or self._listening
         self._dialog, self._taken, self.refused, self._listening = None, 0, {}, False
+
+    def decided(self) -> None:
+        """There is another Pi, or there will be none any more."""
+        self._undecided = False
         self._wake()
 
     async def wait_taken(self, version: int) -> None:
-        """Wait until Pi has this list, or a later one. Not for a Pi that is not there: it will get it."""
+        """Wait until Pi has this list, or a later one. Not for a Pi that is not there: it will get it.
+
+        When Pi goes meanwhile, wait until it is :meth:`decided` what follows.
+        """
         await trio.lowlevel.checkpoint()
-        while self._listening and self._taken < version:
+        waits = self._listening
+        while waits and self._taken < version:
             await self._changed.wait()
+            waits = self._listening or self._undecided
 
     def _push(self) -> None:
         if self._dialog is not None and self._taken != self.version:

@@ -475,3 +475,29 @@ def test_too_much_for_a_pi_that_does_not_read() -> None:
         assert "0 pending" in repr(client)
 
     connected(test, over=["memory"])
+
+
+@pytest.mark.parametrize(
+    ("known", "taken"),
+    [({"p": "second"}, "second"), ({"p": "not to be had"}, "first"), ({"q": "second"}, "first"), (None, "first")],
+)
+def test_a_provider_without_a_model_is_taken_at_its_default(known: dict[str, str] | None, taken: str) -> None:
+    async def defaults() -> dict[str, str]:
+        await trio.lowlevel.checkpoint()
+        assert known is not None
+        return known
+
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        client.default_models = None if known is None else defaults
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.switch_provider, "p")
+            await blocked()
+            models = [{"provider": "q", "id": "other"}, *({"provider": "p", "id": id_} for id_ in ("first", "second"))]
+            transport.answers("get_available_models", {"models": models})
+            await blocked()
+            assert transport.sent[-1]["modelId"] == taken
+            transport.answers("set_model", {"provider": "p", "id": taken})
+            await blocked()
+            transport.answers("get_state", STATE)
+
+    connected(test)

@@ -251,6 +251,47 @@ def test_a_run_goes_on_where_the_connection_was_another_one_and_its_reply_is_who
     remote(test)
 
 
+def test_the_compactions_of_a_run_count_once_heard_or_not() -> None:
+    def told(number: int) -> Record:
+        usage = answer("")["message"]["usage"]
+        return {"summary": "s", "firstKeptEntryId": f"e{number}", "tokensBefore": 9, "usage": usage}
+
+    def ended(number: int) -> Record:
+        told_of = {"reason": "threshold", "aborted": False, "willRetry": False}
+        return {"type": "compaction_end", **told_of, "result": told(number)}
+
+    async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                reply = await client.send("hi")
+                assert [type(message).__name__ for message in reply.messages] == [
+                    "UserMessage",
+                    *["AssistantMessage"] * 3,
+                ]
+                assert reply.usage.output == (3 + 3) * 2
+
+            said = [said_by_user("hi"), answer("two"), answer("three"), answer("four")]
+            nursery.start_soon(ask)
+            await prompted(pi, said[0], ended(0), said[1])
+            pi.state = {**STATE, "isStreaming": True}
+            await pi.drop()
+            await back(client)
+            pi.says(said[3], ended(2), SETTLED)
+            await blocked()
+            flat = entries(*said)
+            for number, after in enumerate(("e0", "e1", "e3")):  # the second while nobody heard it
+                of_entry = {"type": "compaction", "id": f"c{number}", "parentId": after, "timestamp": "t"}
+                flat["entries"].append({**of_entry, **told(number)})
+                for each in flat["entries"]:
+                    if each["parentId"] == after and each["id"] not in ("aside", f"c{number}"):
+                        each["parentId"] = f"c{number}"
+            flat["leafId"] = "c2"
+            pi.answers("get_entries", flat)
+
+    remote(test)
+
+
 def test_a_run_that_ended_meanwhile_ends_with_the_state() -> None:
     async def test(client: PiClient, pi: WebSocketPi, _: Connection) -> None:
         async with trio.open_nursery() as nursery:

@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 import pytest
 
 from pi_trio import PiClient
+from pi_trio.client.branches import Branches
 from pi_trio.launch import PiInstall
 from pi_trio.protocol import (
     EVENT_TYPES,
     STEP_TYPES,
     UI_METHODS,
+    AssistantMessage,
+    BashExecutionMessage,
     BashResult,
+    BranchSummaryMessage,
     CompactionResult,
+    CompactionSummaryMessage,
+    ConversationTree,
+    Cost,
+    CustomMessage,
+    DeferredHandle,
+    Diagnostic,
     Fork,
     ForkMessage,
+    ImageContent,
+    ImageLimits,
+    ImageResize,
+    InputLimits,
+    MessageEntry,
     Model,
+    ModelCost,
+    ModelCostTier,
+    NestedToolCall,
+    NestedToolCalls,
     QueueContents,
     SessionStats,
     SlashCommand,
     SourceInfo,
     State,
+    SystemMessage,
+    TextContent,
+    ThinkingContent,
+    ToolCall,
+    ToolDefinition,
+    ToolReference,
+    ToolResultMessage,
+    TreeNode,
+    Usage,
+    UserMessage,
 )
 from pi_trio.protocol.convert import camel_case
 from pi_trio.protocol.entries import ENTRY_TYPES
@@ -159,8 +188,116 @@ def test_every_response_with_data_is_known(pi: PiInstall) -> None:
         assert inspect.signature(getattr(PiClient, command)).return_annotation != "None", command
 
 
-def test_a_models_fields_are_there_or_in_raw(one_pi: PiInstall) -> None:
-    types = declarations(one_pi).parent.parent / "pi-ai" / "dist" / "types.d.ts"
-    theirs = set(own_fields(declared(types.read_text(), "Model")))
-    rarely = {"thinkingLevelMap", "inputLimits", "promptCache", "samplingParams", "headers", "compat"}
-    assert theirs - ours_of(Model) <= rarely
+# --- messages and models -----------------------------------------------------------------------------
+
+MESSAGES: dict[str, type[Any]] = {
+    "AssistantMessage": AssistantMessage,
+    "BashExecutionMessage": BashExecutionMessage,
+    "BranchSummaryMessage": BranchSummaryMessage,
+    "CompactionSummaryMessage": CompactionSummaryMessage,
+    "CustomMessage": CustomMessage,
+    "DeferredHandle": DeferredHandle,
+    "ImageContent": ImageContent,
+    "NestedToolCallRecord": NestedToolCall,
+    "NestedToolCalls": NestedToolCalls,
+    "SystemMessage": SystemMessage,
+    "TextContent": TextContent,
+    "ThinkingContent": ThinkingContent,
+    "ToolCall": ToolCall,
+    "ToolResultMessage": ToolResultMessage,
+    "Usage": Usage,
+    "UserMessage": UserMessage,
+}
+"""Pi's name of each interface on its page about messages, and the class for it."""
+
+
+def check_class(theirs: dict[str, bool], cls: type[Any]) -> None:
+    """Every field of theirs is one of ours, and what may be missing is not asked for."""
+    assert theirs
+    ours = {camel_case(field.name): field for field in attrs.fields(cls)}
+    assert set(theirs) - {"type", "role"} <= set(ours), cls.__name__
+    for field, always in theirs.items():
+        assert always or ours[field].default is not attrs.NOTHING, f"{cls.__name__}.{field}"
+
+
+def test_every_field_that_is_documented_of_a_message_is_there(pi: PiInstall) -> None:
+    """The page is in both packages; the declarations are in one only."""
+    page = (declarations(pi).parent / "docs" / "message-types.md").read_text()
+    found = dict(re.findall(r"^interface (\w+)[^{\n]*\{\n(.*?)^\}", page, re.MULTILINE | re.DOTALL))
+    assert len(found) >= 14
+    assert set(found) <= set(MESSAGES)
+    for name, text in found.items():
+        fields = re.findall(r"^  (\w+)(\??):", text, re.MULTILINE)
+        check_class({field: not optional for field, optional in fields}, MESSAGES[name])
+    cost = re.findall(r"^    (\w+)\??:", found["Usage"], re.MULTILINE)
+    assert {"input", "cacheRead", "total"} <= set(cost) <= ours_of(Cost)
+
+
+@pytest.mark.parametrize(
+    ("names", "cls"),
+    [
+        (["AssistantMessage"], AssistantMessage),
+        (["DeferredHandle"], DeferredHandle),
+        (["ImageContent"], ImageContent),
+        (["SystemMessage"], SystemMessage),
+        (["TextContent"], TextContent),
+        (["ThinkingContent"], ThinkingContent),
+        (["Tool"], ToolDefinition),
+        (["ToolCall"], ToolCall),
+        (["ToolReference"], ToolReference),
+        (["ToolResultMessage"], ToolResultMessage),
+        (["Usage"], Usage),
+        (["UserMessage"], UserMessage),
+        (["Model"], Model),
+        (["ModelCostRates", "ModelCost"], ModelCost),
+        (["ModelCostRates", "ModelCostTier"], ModelCostTier),
+        (["ModelInputLimits"], InputLimits),
+        (["ModelImageInputLimits"], ImageLimits),
+        (["ModelImageResizeOptions"], ImageResize),
+    ],
+)
+def test_every_field_that_is_declared_of_a_message_or_model_is_there(
+    one_pi: PiInstall, names: list[str], cls: type[Any]
+) -> None:
+    """The package with these is installed for one of the versions only: the other comes as a bundle."""
+    types = (declarations(one_pi).parent.parent / "pi-ai" / "dist" / "types.d.ts").read_text()
+    theirs: dict[str, bool] = {}
+    for name in names:  # one extends the other
+        theirs |= own_fields(declared(types, name))
+    check_class(theirs, cls)
+
+
+def test_every_field_that_is_declared_of_a_diagnostic_is_there(one_pi: PiInstall) -> None:
+    pi_ai = declarations(one_pi).parent.parent / "pi-ai" / "dist"
+    source = (pi_ai / "utils" / "diagnostics.d.ts").read_text()
+    check_class(own_fields(declared(source, "AssistantMessageDiagnostic")), Diagnostic)
+
+
+# --- everything is a value ---------------------------------------------------------------------------
+
+
+def results_of(annotation: Any) -> Iterator[type[Any]]:
+    """The classes of ours in an annotation, and in the annotations of their fields."""
+    waiting, seen = [annotation], set()
+    while waiting:
+        each = waiting.pop()
+        waiting += get_args(each)
+        if isinstance(each, type) and each.__module__.startswith("pi_trio.") and each not in seen:
+            seen.add(each)
+            yield each
+            if attrs.has(each):
+                waiting += [field.type for field in attrs.fields(attrs.resolve_types(each))]
+
+
+@pytest.mark.parametrize("cls", [PiClient, Branches])
+def test_every_result_is_frozen(cls: type[Any]) -> None:
+    found: set[type[Any]] = set()
+    for _, method in inspect.getmembers(cls, inspect.iscoroutinefunction):
+        if not method.__name__.startswith("_"):
+            found |= set(results_of(get_type_hints(method).get("return")))
+    assert {ConversationTree, TreeNode, MessageEntry} <= found
+    for each in found:
+        assert attrs.has(each), each
+        assert getattr(each.__setattr__, "__name__", "") == "_frozen_setattrs", each
+        for field in attrs.fields(each):
+            assert get_origin(field.type) is not list, f"{each.__name__}.{field.name} can be changed"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import trio
 
@@ -18,10 +23,15 @@ from pi_trio import (
     PiClient,
     ProcessExited,
     RequestTimeout,
+    Run,
+    RunOver,
+    ToolHost,
+    tool,
 )
+from pi_trio.client.branches import Branches
 from pi_trio.launch import PiInstall
 from pi_trio.testing import Turn
-from tests.client.memory import STATE, MemoryTransport, blocked, connected, gone
+from tests.client.memory import SETTLED, STATE, MemoryTransport, answer, blocked, connected, gone
 from tests.support import run, scripted
 
 Ask = Callable[[PiClient], Awaitable[Any]]
@@ -81,6 +91,34 @@ MADE_OF_OTHERS: dict[str, Ask] = {
     "branches.list": lambda client: client.branches.list(),
     "branches.rename": lambda client: client.branches.rename("name"),
     "branches.switch": lambda client: client.branches.switch("e1"),
+    "branches.tree": lambda client: client.branches.tree(),
+}
+OF_A_RUN: dict[str, Callable[[Run], Awaitable[Any]]] = {
+    "abort": lambda run: run.abort(),
+    "follow_up": lambda run: run.follow_up("then"),
+    "steer": lambda run: run.steer("left"),
+}
+
+
+@tool
+async def there() -> None:
+    """Is there from the beginning."""
+
+
+@tool
+async def later() -> None:
+    """Comes later."""
+
+
+async def offer(tools: ToolHost) -> None:
+    async with tools.offer(later):
+        raise AssertionError("Pi never took it")
+
+
+OF_THE_TOOLS: dict[str, Callable[[ToolHost], Awaitable[Any]]] = {
+    "add": lambda tools: tools.add(later),
+    "offer": offer,
+    "remove": lambda tools: tools.remove("there"),
 }
 # Compactions, shell commands and runs take as long as they take.
 WITHOUT_TIME_OUT = {"bash", "compact", "send"}
@@ -89,10 +127,22 @@ every_command = pytest.mark.parametrize("command", COMMANDS)
 everything = pytest.mark.parametrize("name", [*COMMANDS, *MADE_OF_OTHERS])
 
 
+def waits(member: Any) -> bool:
+    return inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(inspect.unwrap(member))
+
+
+def waiting(cls: type[Any]) -> set[str]:
+    """What there is to be awaited, or entered."""
+    return {name for name in dir(cls) if name[0] != "_" and callable(each := getattr(cls, name)) and waits(each)}
+
+
 def test_the_table_has_every_command_there_is() -> None:
-    requests = {name for name, each in inspect.getmembers(PiClient, inspect.iscoroutinefunction) if name[0] != "_"}
-    others = {"probe", "request", "serve", "wait_connected", "wait_ready"}
-    assert requests == set(COMMANDS) | {name for name in MADE_OF_OTHERS if "." not in name} | others
+    made = {name for name in MADE_OF_OTHERS if "." not in name}
+    others = {"probe", "request", "run", "serve", "wait_connected", "wait_ready"}  # a run is what `send` is made of
+    assert waiting(PiClient) == set(COMMANDS) | made | others
+    assert {f"branches.{name}" for name in waiting(Branches)} == set(MADE_OF_OTHERS) - made
+    assert waiting(Run) == set(OF_A_RUN) | {"result"}
+    assert waiting(ToolHost) == set(OF_THE_TOOLS) | {"end_calls", "serve"}
 
 
 def ask(name: str, client: PiClient) -> Awaitable[Any]:
@@ -227,6 +277,207 @@ def test_a_heartbeat() -> None:
     connected(test)
 
 
+# --- what is said to a run ----------------------------------------------------------------------------
+
+# An abort is two requests: either may be the one that is not answered.
+at_every_request = pytest.mark.parametrize(
+    ("name", "command"), [("abort", "clear_queue"), ("abort", "abort"), ("follow_up", "follow_up"), ("steer", "steer")]
+)
+
+
+async def accept(transport: MemoryTransport) -> None:
+    await blocked()
+    transport.answers("prompt", {"disposition": "started"})
+
+
+async def until_asked(transport: MemoryTransport, name: str, command: str) -> None:
+    await blocked()
+    if name == "abort" and command != "clear_queue":
+        transport.answers("clear_queue", {"steering": [], "followUp": []})
+        await blocked()
+    assert transport.sent[-1]["type"] == command
+
+
+@at_every_request
+def test_pi_ends_while_a_run_is_told(name: str, command: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def end() -> None:
+            await until_asked(transport, name, command)
+            client.close(gone, quietly=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, transport)
+            async with client.run("hi") as going_on:
+                nursery.start_soon(end)
+                with pytest.raises(ProcessExited) as caught:
+                    await OF_A_RUN[name](going_on)
+                assert caught.value.stderr_tail == b"oh\n"
+        assert "0 pending" in repr(client)
+        assert not client.turn.taken
+
+    connected(test)
+
+
+@pytest.mark.parametrize("name", OF_A_RUN)
+def test_pi_has_ended_before_a_run_is_told(name: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, transport)
+            async with client.run("hi") as going_on:
+                client.close(lambda: ConnectionClosed("pi-1 was stopped"), quietly=True)
+                with pytest.raises(RunOver):
+                    await OF_A_RUN[name](going_on)
+        assert [record["type"] for record in transport.sent] == ["prompt"]
+
+    connected(test)
+
+
+@at_every_request
+def test_no_answer_to_what_a_run_is_told(name: str, command: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, transport)
+            async with client.run("hi") as going_on:
+                nursery.start_soon(until_asked, transport, name, command)
+                started = trio.current_time()
+                with pytest.raises(RequestTimeout) as caught:
+                    await OF_A_RUN[name](going_on)
+                assert caught.value.command == command
+                assert trio.current_time() - started == 30
+        assert "0 pending" in repr(client)
+        assert not client.turn.taken
+
+    connected(test)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+@at_every_request
+def test_what_a_run_is_told_is_refused_or_given_up(name: str, command: str, refused: bool) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async def refuse() -> None:
+            await until_asked(transport, name, command)
+            if refused:
+                transport.answers(command, success=False, error="no, thank you")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, transport)
+            async with client.run("hi") as going_on:
+                nursery.start_soon(refuse)
+                if refused:
+                    with pytest.raises(CommandFailed, match="no, thank you"):
+                        await OF_A_RUN[name](going_on)
+                else:
+                    with trio.move_on_after(1) as scope:
+                        await OF_A_RUN[name](going_on)
+                    assert scope.cancelled_caught
+                    transport.answers(command)  # too late
+                # The run does not mind.
+                transport.says(answer("done"), SETTLED)
+                assert (await going_on.result()).text == "done"
+        assert "0 pending" in repr(client)
+        assert not client.turn.taken
+
+    connected(test)
+
+
+# --- what Pi is told of tools --------------------------------------------------------------------------
+
+LEFT = {"add": {"there", "later"}, "offer": {"there"}, "remove": set()}
+"""The tools on offer behind each, Pi's answer or not."""
+
+everything_of_the_tools = pytest.mark.parametrize("name", OF_THE_TOOLS)
+
+
+def asks_for_tools(transport: MemoryTransport, version: int) -> None:
+    """Play the extension: it has this list, and wants the next."""
+    payload = orjson.dumps({"version": version, "refused": {}, "session": "s"}).decode()
+    dialog = {"id": f"d{version}", "method": "input", "title": "pi-trio:tools", "placeholder": payload}
+    transport.says({"type": "extension_ui_request", **dialog})
+
+
+@asynccontextmanager
+async def with_tools(client: PiClient, transport: MemoryTransport) -> AsyncIterator[ToolHost]:
+    tools = ToolHost("pi-1", [there], max_concurrent=1, request_timeout=30.0)
+    client.add_dialog_interceptor(tools.intercept)
+    tools.attach(transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tools.serve)
+        for version in (0, tools._offer.version):
+            asks_for_tools(transport, version)
+            await blocked()
+        assert len(transport.sent) == 1, "it has what there is"
+        yield tools
+        nursery.cancel_scope.cancel()
+
+
+def names(tools: ToolHost) -> set[str]:
+    return {each.name for each in tools}
+
+
+@everything_of_the_tools
+def test_pi_ends_while_it_is_told_of_tools(name: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with with_tools(client, transport) as tools, trio.open_nursery() as nursery:
+
+            async def fails() -> None:
+                with pytest.raises(ConnectionClosed, match="is over"):
+                    await OF_THE_TOOLS[name](tools)
+
+            nursery.start_soon(fails)
+            await blocked()
+            tools.close("is over")
+        assert names(tools) == LEFT[name]
+
+    connected(test, over=["memory"])
+
+
+@everything_of_the_tools
+def test_pi_has_ended_before_it_is_told_of_tools(name: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with with_tools(client, transport) as tools:
+            sent = len(transport.sent)
+            transport.broken = True
+            tools.close("is over")
+            with pytest.raises(ConnectionClosed, match="is over"):
+                await OF_THE_TOOLS[name](tools)
+            assert len(transport.sent) == sent
+
+    connected(test, over=["memory"])
+
+
+@everything_of_the_tools
+def test_pi_does_not_take_the_tools_in_time(name: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with with_tools(client, transport) as tools:
+            started = trio.current_time()
+            with pytest.raises(RequestTimeout):
+                await OF_THE_TOOLS[name](tools)
+            assert trio.current_time() - started == 30
+            assert names(tools) == LEFT[name]
+
+    connected(test, over=["memory"])
+
+
+@everything_of_the_tools
+def test_who_tells_of_tools_gives_up(name: str) -> None:
+    async def test(client: PiClient, transport: MemoryTransport) -> None:
+        async with with_tools(client, transport) as tools:
+            with trio.move_on_after(1) as scope:
+                await OF_THE_TOOLS[name](tools)
+            assert scope.cancelled_caught
+            assert names(tools) == LEFT[name]
+            asks_for_tools(transport, tools._offer.version - (name == "offer"))  # too late
+            await blocked()
+            # And what is asked next is told, and waited for.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tools.remove, *names(tools))
+                await blocked()
+                asks_for_tools(transport, tools._offer.version)
+            assert names(tools) == set()
+
+    connected(test, over=["memory"])
+
+
 # --- on the real Pi ----------------------------------------------------------------------------------
 
 SLOW = Turn(text=[f"word{n} " for n in range(100_000)], chunk_delay=0.005)
@@ -305,5 +556,57 @@ def test_the_real_pi_goes_on_when_it_was_given_up(pi: PiInstall, tmp_path: Path,
                 nursery.cancel_scope.cancel()
             await instance.client.abort()  # what is given up by us, Pi may go on with
             assert (await instance.client.send("three")).ok
+
+    run(main)
+
+
+@tool
+async def second() -> None:
+    """Comes behind all of that."""
+
+
+def said_to(pi: Instance, going_on: Run) -> dict[str, Callable[[], Awaitable[Any]]]:
+    return {
+        **{name: partial(say, going_on) for name, say in OF_A_RUN.items()},
+        **{f"tools.{name}": partial(say, pi.tools) for name, say in OF_THE_TOOLS.items()},
+    }
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("name", [*OF_A_RUN, *(f"tools.{name}" for name in OF_THE_TOOLS)])
+def test_a_real_pi_that_stands_still_is_killed_or_goes_on(
+    one_pi: PiInstall, tmp_path: Path, name: str, killed: bool
+) -> None:
+    async def main() -> None:
+        asked = trio.Event()
+
+        async def ask(say: Callable[[], Awaitable[Any]]) -> None:
+            asked.set()
+            if killed:
+                with pytest.raises(ConnectionClosed):
+                    await say()
+            else:
+                await say()
+                raise AssertionError("it cannot hear that")
+
+        async with scripted(one_pi, tmp_path, [SLOW, Turn("Next.")]) as world:
+            pi = await world.spawn(python_tools=[there], health=None)
+            assert pi.pid is not None
+            async with pi.client.run("slow") as going_on:
+                await anext(going_on.text())
+                os.kill(pi.pid, signal.SIGSTOP)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ask, said_to(pi, going_on)[name])
+                    await asked.wait()
+                    if killed:
+                        await world.runtime.kill(pi.id, force=True)
+                    else:
+                        nursery.cancel_scope.cancel()
+                if not killed:
+                    os.kill(pi.pid, signal.SIGCONT)
+            if not killed:
+                assert (await pi.client.send("next")).text == "Next."
+                await pi.tools.add(second)
+                assert second in pi.tools
 
     run(main)

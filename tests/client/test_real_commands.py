@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -23,9 +25,11 @@ from pi_trio.protocol import (
     TreeNode,
     UnknownEntry,
     UserMessage,
+    Wire,
 )
+from pi_trio.protocol.convert import camel_case
 from pi_trio.testing import ModelRequest, Turn
-from tests.support import run, scripted, until
+from tests.support import ServedPi, run, scripted, until
 
 
 def echo(request: ModelRequest) -> Turn:
@@ -139,6 +143,58 @@ def test_models_and_providers(pi: PiInstall, tmp_path: Path) -> None:
                 await client.set_model("scripted", "x")
             changes = [each for each in (await client.get_entries()).entries if isinstance(each, ModelChangeEntry)]
             assert [change.model_id for change in changes][-4:] == ["scripted-2", "other-1", "other-2", "scripted-1"]
+
+    run(main)
+
+
+@pytest.mark.parametrize(("provider", "key"), [("anthropic", "ANTHROPIC_API_KEY"), ("openai", "OPENAI_API_KEY")])
+def test_a_provider_is_switched_to_at_the_model_that_pi_takes_by_itself(
+    pi: PiInstall, tmp_path: Path, provider: str, key: str
+) -> None:
+    """No model is asked anything: a key that opens nothing will do."""
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, echo) as world:
+            client = (await world.spawn(env={key: "none"})).client
+            theirs = [model for model in await client.get_available_models() if model.provider == provider]
+            expected = first = theirs[0].id
+            if not isinstance(
+                pi, ServedPi
+            ):  # behind the stand-in, which is no package of Pi's, the default is not known
+                by_itself = await world.spawn(env={key: "none"}, provider=None, model=None)
+                model = (await by_itself.client.get_state()).model
+                assert model is not None
+                assert model.provider == provider
+                expected = model.id
+                assert expected != first, "no default is needed, then"
+            assert (await client.switch_provider(provider)).id == expected
+            assert (await client.switch_provider(provider, first)).id == first
+
+    run(main)
+
+
+def test_nothing_of_a_model_is_in_raw_only(pi: PiInstall, tmp_path: Path) -> None:
+    keys = {f"{name}_API_KEY": "none" for name in ("ANTHROPIC", "OPENAI", "GEMINI", "OPENROUTER", "XAI")}
+
+    def look_at(value: Any, seen: set[str]) -> None:
+        if isinstance(value, tuple):
+            for each in value:
+                look_at(each, seen)
+        elif isinstance(value, Wire):
+            fields = attrs.fields(type(value))
+            assert set(value.raw) <= {camel_case(field.name) for field in fields}, type(value).__name__
+            seen |= set(value.raw)
+            for field in fields:
+                if field.name != "raw":
+                    look_at(getattr(value, field.name), seen)
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, echo) as world:
+            models = await (await world.spawn(env=keys)).client.get_available_models()
+            assert len(models) > 100
+            seen: set[str] = set()
+            look_at(models, seen)
+            assert {"tiers", "jpegQuality", "thinkingLevelMap", "promptCache"} <= seen
 
     run(main)
 

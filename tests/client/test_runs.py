@@ -74,6 +74,31 @@ def test_tokens_and_cost_so_far(pi: PiInstall, tmp_path: Path) -> None:
     run(main)
 
 
+COSTLY = """export default (pi) => pi.registerTool({
+    name: "costly", label: "costly", description: "asks a model", parameters: { type: "object", properties: {} },
+    execute: async () => ({ content: [{ type: "text", text: "x" }], details: {}, usage: {
+        input: 1000, output: 100, cacheRead: 0, cacheWrite: 0, totalTokens: 1100,
+        cost: { input: 1, output: 1, cacheRead: 0, cacheWrite: 0, total: 2 },
+    } }),
+});"""
+
+
+def test_what_a_tool_has_used_belongs_to_the_run(pi: PiInstall, tmp_path: Path) -> None:
+    def script(request: ModelRequest) -> Turn:
+        return Turn(tools=[ToolUse("costly")]) if request.tool_result is None else Turn("Done.")
+
+    async def main() -> None:
+        async with scripted(pi, tmp_path, script) as world:
+            client = (await world.spawn(extra_args=world.extension("costly", COSTLY))).client
+            usage = (await client.send("go")).usage
+            status = await client.status()
+            assert (usage.total_tokens, status.tokens) == (1320, 1320)
+            assert usage.cost.total == pytest.approx(status.cost)
+            assert status.cost > 2
+
+    run(main)
+
+
 def test_an_image_in_a_prompt(pi: PiInstall, tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(pi, tmp_path, [Turn("A pixel.")]) as world:
@@ -183,7 +208,7 @@ def test_a_compaction_inside_a_run_does_not_end_it(pi: PiInstall, tmp_path: Path
                 tools = [ToolUse("bash", {"command": "true"})]
                 return Turn("words " * 3000, input_tokens=127_900, tools=tools)
             return Turn(f"Answer to {request.prompt}. " + "words " * 3000)
-        return Turn("The summary.")
+        return Turn("The summary.", input_tokens=5000, output_tokens=500)
 
     async def main() -> None:
         settings = {"compaction": {"enabled": True, "reserveTokens": 1000, "keepRecentTokens": 2000}}
@@ -192,8 +217,10 @@ def test_a_compaction_inside_a_run_does_not_end_it(pi: PiInstall, tmp_path: Path
             client = (await world.spawn()).client
             await client.send("prompt 1")
             await client.send("prompt 2")
+            before = await client.status()
             async with client.run("prompt 3") as reading:
                 events = [event async for event in reading]
+            after = await client.status()
             kinds = [
                 type(event) for event in events if isinstance(event, CompactionStart | CompactionEnd | AgentSettled)
             ]
@@ -201,6 +228,10 @@ def test_a_compaction_inside_a_run_does_not_end_it(pi: PiInstall, tmp_path: Path
             (end,) = [event for event in events if isinstance(event, CompactionEnd)]
             assert end.reason == "threshold"
             assert end.result is not None
+            assert end.result.usage is not None
+            assert end.result.usage.total_tokens >= 5500
+            assert reading.usage.total_tokens == after.tokens - before.tokens
+            assert reading.usage.cost.total == pytest.approx(after.cost - before.cost)
             assert reading.reply.ok
             assert any(isinstance(event, AgentEnd) for event in events)
             assert (await client.send("prompt 4")).text.startswith("Answer to prompt 4.")

@@ -154,6 +154,28 @@ def check_fields(part: Wire) -> None:
             assert value.raw is part.raw[name]
 
 
+def results(version: str) -> Iterator[Any]:
+    for response in responses(version):
+        if response["success"]:
+            command = response["command"]
+            if command in DATA:
+                yield response_data(command, response["data"], DATA[command])
+            elif command in ("get_messages", "get_tree"):
+                yield messages(response)
+            elif command == "get_available_models":
+                yield structure(response["data"]["models"], tuple[Model, ...])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_is_in_raw_only(version: str) -> None:
+    tags = {"type", "role", "method"}  # each is a class
+    for whole in (*events(version), *results(version)):
+        for part in inside(whole):
+            if isinstance(part, Wire):
+                ours = {camel_case(field.name) for field in attrs.fields(type(part))}
+                assert set(part.raw) - ours <= tags, type(part).__name__
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_recorded_covers_the_wire(version: str) -> None:
     types = {record["type"] for record in records(version)} - {"response", "extension_ui_request"}

@@ -174,7 +174,7 @@ def test_tokens_are_whole_numbers(tokens: Any) -> None:
 
 counts = st.integers(0, 10**9)
 costs = st.builds(Cost, *[st.integers(0, 10**6).map(float) for _ in range(5)])
-usages = st.builds(Usage, counts, counts, counts, counts, counts, costs, st.none() | counts)
+usages = st.builds(Usage, counts, counts, counts, counts, counts, costs, st.none() | counts, st.none() | counts)
 
 
 @properties
@@ -186,8 +186,9 @@ def test_usage_adds_up_field_by_field(parts: list[Usage]) -> None:
         assert getattr(total, name) == sum(getattr(part, name) for part in parts)
     for name in ("input", "output", "cache_read", "cache_write", "total"):
         assert getattr(total.cost, name) == sum(getattr(part.cost, name) for part in parts)
-    known = [part.reasoning for part in parts if part.reasoning is not None]
-    assert total.reasoning == (sum(known) if known else None), "not known is not none at all"
+    for name in ("reasoning", "cache_write_1h"):
+        known = [getattr(part, name) for part in parts if getattr(part, name) is not None]
+        assert getattr(total, name) == (sum(known) if known else None), "not known is not none at all"
 
 
 def test_an_image_is_not_printed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,23 @@ def test_branches_and_their_names() -> None:
     assert session.nodes["c"].label_timestamp == session.nodes["g"].entry.timestamp
     assert [node.id for node in session.path("f")] == list("abef")
     assert session.path("f")[-1].parent is session.nodes["e"]
+
+
+def test_it_cannot_be_changed() -> None:
+    session = tree(entry("a", None), entry("b", "a"), leaf="b")
+    root, leaf = session.path()
+    assert (root.children, leaf.parent, leaf.children) == ((leaf,), root, ())
+    for whole, field in (
+        (session, "roots"),
+        (session, "leaf_id"),
+        (root, "children"),
+        (leaf, "parent"),
+        (leaf, "label"),
+    ):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(whole, field, None)
+    with pytest.raises(TypeError):
+        session.nodes["c"] = root  # type: ignore[index]
 
 
 def test_a_label_is_taken_away() -> None:

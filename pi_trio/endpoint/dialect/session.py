@@ -122,7 +122,7 @@ class Session:
         return await self._model()
 
     async def switch_provider(self, call: Call) -> Record:
-        """Another provider, with its first model unless one is named."""
+        """Another provider, with its default model unless one is named."""
         await self._choose(call.need("provider", str), call.take("model", str))
         return await self._model()
 
