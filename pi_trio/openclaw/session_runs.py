@@ -145,12 +145,14 @@ class SessionRuns(Translation):
         return Step(records=({"type": "queue_update", "steering": self._steering(), "followUp": follow_ups},))
 
     def _clear_queue(self, command: Record) -> Step:
-        """Take back what the run has not taken in: a 2026.9 gateway gives that back, a 2026.5 never does."""
+        """Take back what the run has not taken in. A 2026.5 gateway says that it has taken something back that the run
+        gets all the same, so what it has is not asked for.
+        """
         steering, follow_ups = [_text(each) for each in self._steers], [_text(each) for each in self._follow_ups]
         had_any = bool(steering or follow_ups)
         self._steers.clear()
         self._follow_ups.clear()
-        untold = dict(self._run.untold) if self._run else {}
+        untold = dict(self._run.untold) if self._run and self._has_queue_modes else {}
         left = len(untold)
 
         def cleared() -> Step:

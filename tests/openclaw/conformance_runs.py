@@ -121,7 +121,8 @@ async def what_a_run_has_not_taken_in_is_taken_back(lab: Lab) -> None:
         reply = await run.result()
     if lab.is_later:  # an earlier one has taken it in as soon as it has it, or nearly
         assert taken.steering == (LEFT,)
-    assert [*said_by_user(reply.messages), *taken.steering] == [TOOL, LEFT], "nothing is lost, nothing is done twice"
+    done = [*said_by_user(reply.messages), *taken.steering]
+    assert done == [TOOL, LEFT], f"nothing is lost, nothing is done twice: {done}"
 
 
 @check
