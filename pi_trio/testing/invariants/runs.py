@@ -9,7 +9,17 @@ from typing import Any
 import attrs
 import orjson
 
-from ..trace import CallEnded, CallStarted, LeaseAsked, LinkReceived, LinkWritten, RunHeard, SomewhereAsked
+from ..trace import (
+    CallEnded,
+    CallStarted,
+    Connected,
+    LeaseAsked,
+    LinkEnded,
+    LinkReceived,
+    LinkWritten,
+    RunHeard,
+    SomewhereAsked,
+)
 from .invariant import Finding, invariant
 from .launch import Launch, Line
 from .members import Members
@@ -147,7 +157,8 @@ def _in_order(some: list[str], of_all: list[str]) -> bool:
 @invariant(11)
 def runs_outlive_connections(story: Story) -> Iterator[Finding]:
     """A run that its Pi has begun goes on when the connection it was asked over is another one, as long as that Pi lives:
-    it does not fail for it.
+    it does not fail for it. What is asked for it behind a connection that was away waits no longer for the next one than
+    any request does.
     """
     for number, (started, ends) in story.calls.items():
         if started.event.what != "run over a connection" or not ends or ends[0].event.outcome != "ConnectionLost":
@@ -158,8 +169,22 @@ def runs_outlive_connections(story: Story) -> Iterator[Finding]:
         received = [each for each in story.all(LinkReceived) if each.event.connection == prompt.event.connection]
         accepted = any(prompt.index < each.index < ends[0].index and _accepts(prompt, each) for each in received)
         connected_again = any(each.index > ends[0].index and b'"greeting"' in each.event.record for each in received)
-        if accepted and connected_again and _lived(story, started, ends[0]):
+        waited = _waited_for_another(story, prompt.event.connection, ends[0])
+        if accepted and connected_again and not waited and _lived(story, started, ends[0]):
             yield Finding(f"run {number} was lost, and its Pi goes on with it", started, prompt, ends[0])
+
+
+def _waited_for_another(story: Story, connection: int, ended: Placed[CallEnded]) -> bool:
+    """Whether there was no connection for so long until then that requests had given up waiting for it."""
+    patience = next(each.event.patience for each in story.all(Connected) if each.event.connection == connection)
+    received = [each.index for each in story.all(LinkReceived) if each.event.connection == connection]
+    heard = max((index for index in received if index < ended.index), default=0)
+    lost = [
+        each.event.at
+        for each in story.all(LinkEnded)
+        if each.event.connection == connection and heard < each.index < ended.index
+    ]
+    return bool(lost) and ended.event.at - min(lost) >= patience - EPSILON
 
 
 def _accepts(prompt: Placed[LinkWritten], received: Placed[LinkReceived]) -> bool:
