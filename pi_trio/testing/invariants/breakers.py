@@ -27,7 +27,7 @@ __all__ = ["a_probe_goes_out_when_due", "breakers_follow_their_table"]
 _S = BreakerState
 # How long an instance is given for the answer to a probe.
 _PROBE_SECONDS = WATCH.health.timeout
-_FAILURES = ("ConnectionClosed", "ConnectionLost", "ProcessExited")
+_FAILURES = ("ConnectFailed", "ConnectionClosed", "ConnectionLost", "ProcessExited")
 
 
 @invariant(0)

@@ -56,7 +56,10 @@ def said_to(launch: Launch, mark: str) -> Said | None:
     said: Said | None = None
     encoded = mark.encode()
     accepted = _response_to(launch, encoded)
+    opening: list[Line] = []
     for line in launch.lines:
+        if said is None:
+            opening = _opening(opening, line)
         if said is None and (encoded not in line.data or b'"message_end"' not in line.data):
             continue  # most of what is written
         record = line.record
@@ -65,7 +68,9 @@ def said_to(launch: Launch, mark: str) -> Said | None:
             continue
         if said is None:
             if kind == "message_end" and _role(record) == "user":
-                said = Said(messages=1, began_at=line.written_at, early=int(_is_before(line, accepted)))
+                heard = [*opening, line]
+                early = sum(_is_before(each, accepted) for each in heard)
+                said = Said(messages=len(heard), began_at=line.written_at, early=early)
         elif kind == "agent_settled":
             said.settled, said.accepted_too_late = True, _is_before(line, accepted)
             return said
@@ -73,6 +78,13 @@ def said_to(launch: Launch, mark: str) -> Said | None:
             _take(said, record)
             said.early += record["type"] == "message_end" and _is_before(line, accepted)
     return said
+
+
+def _opening(before: list[Line], line: Line) -> list[Line]:
+    """The messages of this run ahead of the user's: a real Pi shows its system prompt in the first run of a session."""
+    if b'"agent_start"' in line.data:
+        return []
+    return [*before, line] if b'"message_end"' in line.data and b'"role":"system"' in line.data else before
 
 
 def _response_to(launch: Launch, mark: bytes) -> Line | None:
