@@ -19,6 +19,7 @@ from ...lifecycle import (
 from ..discovering import FAR, WATCH
 from ..trace import BreakerTold, LeaseEnded, LeaseLeft, Limited, MemberAnswered, ProbeSent, ResourceAcquired
 from .invariant import Finding, invariant
+from .moves import Moves
 from .placed import EPSILON, Placed
 from .story import Story
 
@@ -42,7 +43,7 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
         return
     breakers: dict[str, Breaker] = {}
     cause: Placed[Any] | None = None  # what a breaker was told last, until that has had its effect
-    moves = _Moves(story)
+    causes, moves = _Causes(), Moves(story)
     for each in _in_order(story):
         event, due = each.event, _due(policy, breakers, cause)
         if due is not None and cause is not None and moves.are_near(due[0], cause.event.at):
@@ -55,29 +56,18 @@ def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
                 yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
         elif due is not None:
             yield Finding("it did not count", cause, each)
-        cause = moves.cause(cause, each)
+        cause = causes.take(cause, each)
         _keep(breakers, event)
 
 
-class _Moves:
-    """Who comes and goes, and what that does to causes."""
+class _Causes:
+    """What breakers are told."""
 
-    def __init__(self, story: Story) -> None:
-        self._slack = story.slack
+    def __init__(self) -> None:
         self._taken: dict[str, set[str]] = {}  # the leases of each member since it is one
-        self._far: dict[str, list[float]] = {}  # when those that are somewhere else came and went
-        for each in story.numbered:
-            if isinstance(each.event, Registered | Unregistered) and each.event.instance_id.startswith(FAR):
-                self._far.setdefault(each.event.instance_id, []).append(each.event.at)
 
-    def are_near(self, name: str, at: float) -> bool:
-        """Whether one that is somewhere else comes or goes in this moment: its breaker is that of its endpoint, which
-        counts on while the table has yet to follow.
-        """
-        return any(abs(at - moved_at) <= self._slack for moved_at in self._far.get(name, ()))
-
-    def cause(self, before: Placed[Any] | None, each: Placed[Any]) -> Placed[Any] | None:
-        """What a breaker was told last, with this event; it has not had its effect yet."""
+    def take(self, before: Placed[Any] | None, each: Placed[Any]) -> Placed[Any] | None:
+        """What one was told last, with this event; it has not had its effect yet."""
         event = each.event
         if isinstance(event, ResourceAcquired):
             self._taken.setdefault(event.resource.removeprefix("lease of "), set()).add(event.holder)
@@ -214,7 +204,7 @@ def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
         return
     left = story.left.get("runtime")
     probes = list(story.all(ProbeSent))
-    moves = _Moves(story)
+    moves = Moves(story)
     opened: dict[str, Placed[BreakerChanged]] = {}
     for each in [*_changes(story), None]:
         at = each.event.at if each is not None else left.event.at if left is not None else story.end_at
@@ -237,7 +227,7 @@ def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
         yield from (Finding("everything was being stopped", left, probe) for probe in late)
 
 
-def _is_out(story: Story, probe: Placed[ProbeSent], moves: _Moves) -> bool:
+def _is_out(story: Story, probe: Placed[ProbeSent], moves: Moves) -> bool:
     """Whether it goes to one that is out for its silence: nothing is published of the breaker then."""
     name = probe.event.instance
     so_far = [each for each in _changes(story) if each.event.instance_id == name and each.index < probe.index]
