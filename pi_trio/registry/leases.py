@@ -234,11 +234,14 @@ class Leases:
             if error is None and not failed:
                 self._breakers.succeeded(lease.instance_id)
 
-    def settle(self, changes: Sequence[Change]) -> None:
-        """Tell those whose instance is gone, and serve those who wait."""
+    def tell_lost(self, changes: Sequence[Change]) -> None:
+        """Tell those whose instance is gone."""
         for name, before, after in changes:
             if name in self._held and before is not None:
                 self._check_held(name, before, after)
+
+    def settle(self, changes: Sequence[Change]) -> None:
+        """Serve those who wait."""
         if self._waiting and not self._serving:
             # Whoever hoped for one may have to be told only when one has gone, or has become another.
             self._serve(

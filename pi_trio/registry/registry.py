@@ -332,5 +332,6 @@ class Registry(Membership):
     def _settle(self, changes: Sequence[Change]) -> None:
         for name, _, after in changes:
             self._index.changed(name, after)
+        self._leases.tell_lost(changes)  # before anybody is given who came by the same name
         self._breakers.settle(changes)  # before anybody who waits is given what is left alone
         self._leases.settle(changes)

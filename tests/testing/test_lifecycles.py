@@ -16,6 +16,7 @@ import trio._core._run as trio_run
 
 from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, RestartType, Strategy
 from pi_trio.lifecycle import BreakerPolicy, Exited, HealthPolicy, Ready, StateChanged
+from pi_trio.registry import Criteria, RoundRobin
 from pi_trio.supervisor import Supervisor
 from pi_trio.testing.faults import Crash, CrashAtRecord, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
 from pi_trio.testing.invariants import check_trace
@@ -25,6 +26,8 @@ from pi_trio.testing.plans import (
     Advance,
     Affliction,
     Cancel,
+    CutOff,
+    Discover,
     Ending,
     Kill,
     OpenTree,
@@ -32,9 +35,11 @@ from pi_trio.testing.plans import (
     Prompt,
     Report,
     Request,
+    RunSomewhere,
     Spawn,
     Step,
     Stop,
+    Tell,
     dump_plan,
     load_plan,
 )
@@ -154,6 +159,48 @@ FOUND: dict[str, Plan] = {
             Prompt(records=0, wait=True),
             Request(timeout=0.0),
         ),
+        sweeps=False,
+    ),
+    # Who was given a lease of a member that had come by the same name as another, in the moment that one went, lost it.
+    "described anew, with a breaker that is kept": Plan(
+        seed=1,
+        specs=(
+            attrs.evolve(
+                SPEC,
+                start_timeout=1.0,
+                request_timeout=0.5,
+                drain_timeout=0.0,
+                grace_timeout=0.0,
+                restart=RestartPolicy(
+                    type=RestartType.PERMANENT,
+                    intensity=1,
+                    period=1.0,
+                    backoff=Backoff(base=0.1, cap=0.15, jitter=0.0),
+                    reset_after=0.5,
+                ),
+                health=None,
+            ),
+        ),
+        steps=(
+            Spawn(wait=False),
+            Spawn(spec=1),
+            Discover(first=Tell(members=(0, 1))),
+            Acquire(criteria=Criteria(exclude=frozenset(("i0", "i1"))), seconds=0.3),
+            Acquire(criteria=Criteria(region="north", exclude=frozenset(("i0", "i1"))), seconds=0.3),
+            Advance(seconds=0.1),
+            CutOff(seconds=0.4),
+            Advance(seconds=0.3),
+            RunSomewhere(
+                criteria=Criteria(exclude=frozenset(("i0", "i1"))),
+                strategy=RoundRobin(),
+                acquire_timeout=1.0,
+                attempts=5,
+            ),
+            Advance(seconds=0.01),
+            Tell(members=(0, 1), region="north"),
+            Advance(seconds=0.5),
+        ),
+        breaker=BreakerPolicy(failures=1, reset_timeout=0.5, max_reset_timeout=3.0),
         sweeps=False,
     ),
 }

@@ -19,6 +19,7 @@ from ...lifecycle import (
 from ..discovering import FAR, WATCH
 from ..trace import BreakerTold, LeaseEnded, LeaseLeft, Limited, MemberAnswered, ProbeSent, ResourceAcquired
 from .invariant import Finding, invariant
+from .moves import Moves
 from .placed import EPSILON, Placed
 from .story import Story
 
@@ -27,94 +28,55 @@ __all__ = ["a_probe_goes_out_when_due", "breakers_follow_their_table"]
 _S = BreakerState
 # How long an instance is given for the answer to a probe.
 _PROBE_SECONDS = WATCH.health.timeout
-_FAILURES = ("ConnectionClosed", "ConnectionLost", "ProcessExited")
+_FAILURES = ("ConnectFailed", "ConnectionClosed", "ConnectionLost", "ProcessExited")
 
 
 @invariant(0)
 def breakers_follow_their_table(story: Story) -> Iterator[Finding]:
     """A breaker opens at so many failures in a row, for as long as the policy says, and longer each time; a success
-    closes it. Each failure and each success that it is told counts, at once, and nothing else does.
+    closes it. Each failure and each success that it is told counts, at once, and nothing else does. Where a member is
+    somewhere else, its breaker is that of its endpoint, and nobody is told of it while no member is there: so this is
+    about the time between its coming and its going.
     """
     policy = _policy(story)
     if policy is None:
         return
     breakers: dict[str, Breaker] = {}
-    endpoints = _Endpoints()
     cause: Placed[Any] | None = None  # what a breaker was told last, until that has had its effect
-    taken: dict[str, set[str]] = {}  # the leases of each member since it is one
+    causes, moves = _Causes(), Moves(story)
     for each in _in_order(story):
         event, due = each.event, _due(policy, breakers, cause)
+        if due is not None and cause is not None and moves.are_near(due[0], cause.event.at):
+            due = None
         if isinstance(event, ResourceAcquired):
             if due is not None and due[1].state is _S.OPEN and event.resource == f"lease of {due[0]}":
                 yield Finding("it was given away before the failure counted", cause, each)
-            taken.setdefault(event.resource.removeprefix("lease of "), set()).add(event.holder)
-            continue
-        yield from endpoints.forgotten(each, story.slack)
-        if isinstance(event, BreakerChanged) and endpoints.joins(event):
-            _keep(breakers, event)
-            continue  # what came of an answer comes behind that
-        if isinstance(event, BreakerChanged):
-            yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
+        elif isinstance(event, BreakerChanged):
+            if not moves.are_near(event.instance_id, event.at):
+                yield from _is_due(story, policy, breakers.get(event.instance_id), due, cause, each)
         elif due is not None:
             yield Finding("it did not count", cause, each)
-        if not _is_back(cause, event):
-            cause = each if isinstance(event, LeaseLeft | BreakerTold | MemberAnswered) else None
-        if isinstance(event, Unregistered):
-            taken.pop(event.instance_id, None)
-        elif isinstance(event, LeaseLeft) and event.lease not in taken.get(event.instance, ()):
-            cause = None  # of one by that name that was there before
-        endpoints.take(each, breakers)
+        cause = causes.take(cause, each)
         _keep(breakers, event)
 
 
-class _Endpoints:
-    """What is known of the breakers of where those are reached who come and go."""
+class _Causes:
+    """What breakers are told."""
 
     def __init__(self) -> None:
-        self._urls: dict[str, str] = {}
-        self._last: dict[str, Breaker | None] = {}  # by URL; None where it changes without a word
-        self._joining: dict[str, Placed[Registered]] = {}
+        self._taken: dict[str, set[str]] = {}  # the leases of each member since it is one
 
-    def take(self, each: Placed[Any], breakers: dict[str, Breaker]) -> None:
-        """Note who comes and goes. ``breakers`` are those from before that."""
+    def take(self, before: Placed[Any] | None, each: Placed[Any]) -> Placed[Any] | None:
+        """What one was told last, with this event; it has not had its effect yet."""
         event = each.event
-        if isinstance(event, Registered) and event.profile.url is not None:
-            self._urls[event.instance_id] = event.profile.url
-            if self._last.get(event.profile.url, Breaker()) != Breaker():
-                self._joining[event.instance_id] = each
-        elif isinstance(event, Unregistered) and event.instance_id in self._urls:
-            self._joining.pop(event.instance_id, None)
-            out = "unhealthy" in event.reason  # it is probed all the same, and nobody is told
-            self._last[self._urls[event.instance_id]] = None if out else breakers.get(event.instance_id, Breaker())
-
-    def joins(self, event: BreakerChanged) -> bool:
-        """Whether it is told of one that is there anew, which has the breaker that was there before."""
-        if event.instance_id not in self._joining:
-            return False
-        last = self._last[self._urls[event.instance_id]]
-        if last is not None and last != event.breaker:
-            return False
-        del self._joining[event.instance_id]
-        return True
-
-    def forgotten(self, each: Placed[Any], slack: float) -> Iterator[Finding]:
-        """Whose breaker was another before, and is as new."""
-        for name, registered in list(self._joining.items()):
-            if each.event.at > registered.event.at + slack:
-                del self._joining[name]
-                last = self._last[self._urls[name]]
-                if last is not None:
-                    yield Finding(f"its breaker was {last}", registered, each)
-
-
-def _is_back(cause: Placed[Any] | None, event: object) -> bool:
-    """Whether it is registered again for the answer that its breaker is about to be told of."""
-    return (
-        isinstance(event, Registered)
-        and cause is not None
-        and isinstance(cause.event, MemberAnswered)
-        and cause.event.member == event.instance_id
-    )
+        if isinstance(event, ResourceAcquired):
+            self._taken.setdefault(event.resource.removeprefix("lease of "), set()).add(event.holder)
+            return before
+        if isinstance(event, Unregistered):
+            self._taken.pop(event.instance_id, None)
+        if isinstance(event, LeaseLeft):  # it may be of one by that name that was there before
+            return each if event.lease in self._taken.get(event.instance, ()) else None
+        return each if isinstance(event, BreakerTold | MemberAnswered) else None
 
 
 def _is_due(
@@ -221,7 +183,7 @@ def _is_news(story: Story, event: BreakerChanged) -> bool:
 def _has_answered(story: Story, instance: str, since: float, until: float) -> bool:
     """Whether its process answered a ``get_state`` that was sent in this time."""
     for launch in story.launches:
-        if launch.life.instance != instance:
+        if launch.life.instance != instance.removeprefix(FAR):
             continue
         for line, command in launch.commands:
             answer = launch.responses.get(str(command.get("id")))
@@ -235,12 +197,14 @@ def _has_answered(story: Story, instance: str, since: float, until: float) -> bo
 @invariant(0)
 def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
     """A breaker that has been open for its time is half open then, and lets one probe through; when that was answered
-    it is closed, or else it is open again. None is sent at other times.
+    it is closed, or else it is open again. None is sent at other times. A member that is somewhere else may come to an
+    endpoint that is being probed, and is told so.
     """
     if not any(isinstance(each.event, BreakerChanged) for each in story.numbered):
         return
     left = story.left.get("runtime")
     probes = list(story.all(ProbeSent))
+    moves = Moves(story)
     opened: dict[str, Placed[BreakerChanged]] = {}
     for each in [*_changes(story), None]:
         at = each.event.at if each is not None else left.event.at if left is not None else story.end_at
@@ -255,19 +219,20 @@ def a_probe_goes_out_when_due(story: Story) -> Iterator[Finding]:
         opened.pop(name, None)
         if isinstance(each.event, BreakerChanged) and each.event.breaker.state is not _S.CLOSED:
             opened[name] = Placed(each.index, each.event)
-            if each.event.breaker.state is _S.HALF_OPEN:
+            if each.event.breaker.state is _S.HALF_OPEN and not moves.are_near(name, each.event.at):
                 yield from _has_one_probe(each, probes)
-    yield from (Finding("nobody wanted to know", probe) for probe in probes if not _is_out(story, probe))
+    yield from (Finding("nobody wanted to know", probe) for probe in probes if not _is_out(story, probe, moves))
     if left is not None:
         late = [each for each in story.all(ProbeSent) if each.event.at > left.event.at + EPSILON]
         yield from (Finding("everything was being stopped", left, probe) for probe in late)
 
 
-def _is_out(story: Story, probe: Placed[ProbeSent]) -> bool:
+def _is_out(story: Story, probe: Placed[ProbeSent], moves: Moves) -> bool:
     """Whether it goes to one that is out for its silence: nothing is published of the breaker then."""
     name = probe.event.instance
     so_far = [each for each in _changes(story) if each.event.instance_id == name and each.index < probe.index]
-    return name.startswith(FAR) and bool(so_far) and isinstance(so_far[-1].event, Unregistered)
+    is_out = name.startswith(FAR) and bool(so_far) and isinstance(so_far[-1].event, Unregistered)
+    return is_out or moves.are_near(name, probe.event.at)
 
 
 def _changes(story: Story) -> list[Placed[Any]]:

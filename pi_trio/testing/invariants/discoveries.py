@@ -20,7 +20,7 @@ from ...lifecycle import (
     Unregistered,
 )
 from ..discovering import FOUND, WATCH
-from ..trace import DiscoveryBegun, DiscoveryEnded, DiscoveryTold, MemberAnswered, MemberAsked
+from ..trace import DiscoveryBegun, DiscoveryEnded, DiscoveryTold, Limited, MemberAnswered, MemberAsked
 from .invariant import Finding, invariant
 from .members import Member, Members
 from .placed import EPSILON, Placed
@@ -151,6 +151,8 @@ class _Watched:
     out: bool = False
     breaker: Breaker = attrs.field(factory=Breaker)
     """That of its endpoint, where nobody else is reached; as it was last told."""
+    opens_at: int = 1
+    """How many failures in a row open that."""
 
     @property
     def ask_at(self) -> float:
@@ -172,10 +174,18 @@ class _Watched:
             self.health, self.misses, self.unhealthy_since = Health.DEGRADED if slow else Health.HEALTHY, 0, None
         else:
             self.misses += 1
+            self._fail_silently()
             self.health = Health.UNHEALTHY if self.misses >= policy.misses else Health.DEGRADED
         if self.health is Health.UNHEALTHY and self.unhealthy_since is None:
             self.unhealthy_since = answered.at
         self.due = answered.at + policy.period
+
+    def _fail_silently(self) -> None:
+        """While it is out, nobody is told of its breaker."""
+        before = self.breaker
+        if self.out and before.state is BreakerState.CLOSED:
+            state = BreakerState.OPEN if before.failures + 1 >= self.opens_at else before.state
+            self.breaker = attrs.evolve(before, state=state, failures=before.failures + 1)
 
 
 @invariant(0)
@@ -217,6 +227,7 @@ def _watch(story: Story) -> Iterator[tuple[str, Placed[Any], _Watched, Member | 
     watched: dict[str, _Watched] = {}
     asked: dict[str, int] = defaultdict(int)  # how often, with no answer yet
     members = Members()
+    opens_at = min((each.event.breaker.failures for each in story.all(Limited)), default=1)
     kinds = (MemberAsked, MemberAnswered, DiscoveryTold, DiscoveryEnded)
     events: list[Placed[Any]] = [*story.numbered]
     for kind in kinds:
@@ -225,7 +236,7 @@ def _watch(story: Story) -> Iterator[tuple[str, Placed[Any], _Watched, Member | 
     for at, each in enumerate(events):
         if left is not None and each.index > left.index:
             return
-        _note(watched, members, asked, each)
+        _note(watched, members, asked, each, opens_at)
         now = story.trace.events[each.index].at
         following = events[at + 1].event.at if at + 1 < len(events) else now
         if following > now + story.slack:
@@ -247,7 +258,9 @@ def _forget_silent(watched: dict[str, _Watched], event: DiscoveryTold | Discover
             del watched[name]
 
 
-def _note(watched: dict[str, _Watched], members: Members, asked: dict[str, int], each: Placed[Any]) -> None:
+def _note(
+    watched: dict[str, _Watched], members: Members, asked: dict[str, int], each: Placed[Any], opens_at: int
+) -> None:
     event = each.event
     if isinstance(event, MemberAsked):
         asked[event.member] += 1
@@ -268,7 +281,7 @@ def _note(watched: dict[str, _Watched], members: Members, asked: dict[str, int],
         if one is not None and one.out and one.unhealthy_since is None:
             one.out = False  # it has answered, and is back
         else:
-            watched[event.instance_id] = _Watched(each, due=event.at)
+            watched[event.instance_id] = _Watched(each, due=event.at, opens_at=opens_at)
             asked[event.instance_id] = 0
     elif isinstance(event, Unregistered) and event.instance_id in watched:
         if "unhealthy" in event.reason:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...lifecycle import Breaker, BreakerState, DiscoveryBreakerChanged, Registered, StateChanged
-from ...registry import Capacity, CapacityReport
+from ...registry import Capacity
 from ..discovering import FAR_URL
 from ..trace import CapacityReported, Folded
 from .invariant import Finding, invariant
 from .members import Members
+from .moves import Moves
 from .story import Story
 
 __all__ = ["events_are_numbered_as_they_came", "members_are_what_they_were_asked_to_be", "the_report_adds_up"]
@@ -52,7 +53,7 @@ def members_are_what_they_were_asked_to_be(story: Story) -> Iterator[Finding]:
 def the_report_adds_up(story: Story) -> Iterator[Finding]:
     """At every event the report of capacity is the sum of what the members have: free, in use, and unavailable."""
     reports = story.all(CapacityReported)
-    members = Members()
+    members, moves = Members(), Moves(story)
     discoveries: dict[str, Breaker] = {}
     numbered = iter(story.numbered)
     event = next(numbered, None)
@@ -62,15 +63,16 @@ def the_report_adds_up(story: Story) -> Iterator[Finding]:
             if isinstance(event.event, DiscoveryBreakerChanged):
                 discoveries[event.event.discovery] = event.event.breaker
             event = next(numbered, None)
-        for what, says, expected in _sums(members, discoveries, each.event.report):
+        for what, says, expected in _sums(members, discoveries, each.event, moves):
             if says != expected:
                 yield Finding(f"{what} should be {expected}, not {says}", each)
                 return
 
 
 def _sums(
-    members: Members, discoveries: dict[str, Breaker], report: CapacityReport
+    members: Members, discoveries: dict[str, Breaker], reported: CapacityReported, moves: Moves
 ) -> Iterator[tuple[str, object, object]]:
+    report = reported.report
     yield "the total", report.total, _sum(members, list(members))
     for what, groups in (
         ("provider", report.by_provider),
@@ -80,12 +82,18 @@ def _sums(
         for group in {*groups, *(_group(members, name, what) for name in members)}:
             names = [name for name in members if _group(members, name, what) == group]
             yield f"{what} {group}", groups.get(group), _sum(members, names) if names else None
-    endpoints = {member.profile.url or name: member.breaker for name, member in members.items()}
-    breakers = endpoints | discoveries
+    yield "the breakers", *_breakers(members, discoveries, reported, moves)
+
+
+def _breakers(
+    members: Members, discoveries: dict[str, Breaker], reported: CapacityReported, moves: Moves
+) -> tuple[object, object]:
+    """Those that are not closed, as they are told and as they should be, but for endpoints where nobody is who stays."""
+    staying = {name: each for name, each in members.items() if not moves.are_near(name, reported.at)}
+    breakers = {each.profile.url or name: each.breaker for name, each in staying.items()} | discoveries
     broken = {name: each for name, each in breakers.items() if each.state is not BreakerState.CLOSED}
-    # It also keeps those of where nobody is any more, or nobody who is in the table.
-    told = {name: each for name, each in report.breakers.items() if name in breakers or not name.startswith(FAR_URL)}
-    yield "the breakers", told, broken
+    told = reported.report.breakers
+    return {name: each for name, each in told.items() if name in breakers or not name.startswith(FAR_URL)}, broken
 
 
 def _group(members: Members, name: str, what: str) -> str | None:

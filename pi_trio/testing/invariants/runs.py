@@ -9,7 +9,17 @@ from typing import Any
 import attrs
 import orjson
 
-from ..trace import CallEnded, CallStarted, LeaseAsked, LinkReceived, LinkWritten, RunHeard, SomewhereAsked
+from ..trace import (
+    CallEnded,
+    CallStarted,
+    Connected,
+    LeaseAsked,
+    LinkEnded,
+    LinkReceived,
+    LinkWritten,
+    RunHeard,
+    SomewhereAsked,
+)
 from .invariant import Finding, invariant
 from .launch import Launch, Line
 from .members import Members
@@ -46,7 +56,10 @@ def said_to(launch: Launch, mark: str) -> Said | None:
     said: Said | None = None
     encoded = mark.encode()
     accepted = _response_to(launch, encoded)
+    opening: list[Line] = []
     for line in launch.lines:
+        if said is None:
+            opening = _opening(opening, line)
         if said is None and (encoded not in line.data or b'"message_end"' not in line.data):
             continue  # most of what is written
         record = line.record
@@ -55,7 +68,9 @@ def said_to(launch: Launch, mark: str) -> Said | None:
             continue
         if said is None:
             if kind == "message_end" and _role(record) == "user":
-                said = Said(messages=1, began_at=line.written_at, early=int(_is_before(line, accepted)))
+                heard = [*opening, line]
+                early = sum(_is_before(each, accepted) for each in heard)
+                said = Said(messages=len(heard), began_at=line.written_at, early=early)
         elif kind == "agent_settled":
             said.settled, said.accepted_too_late = True, _is_before(line, accepted)
             return said
@@ -63,6 +78,13 @@ def said_to(launch: Launch, mark: str) -> Said | None:
             _take(said, record)
             said.early += record["type"] == "message_end" and _is_before(line, accepted)
     return said
+
+
+def _opening(before: list[Line], line: Line) -> list[Line]:
+    """The messages of this run ahead of the user's: a real Pi shows its system prompt in the first run of a session."""
+    if b'"agent_start"' in line.data:
+        return []
+    return [*before, line] if b'"message_end"' in line.data and b'"role":"system"' in line.data else before
 
 
 def _response_to(launch: Launch, mark: bytes) -> Line | None:
@@ -147,7 +169,8 @@ def _in_order(some: list[str], of_all: list[str]) -> bool:
 @invariant(11)
 def runs_outlive_connections(story: Story) -> Iterator[Finding]:
     """A run that its Pi has begun goes on when the connection it was asked over is another one, as long as that Pi lives:
-    it does not fail for it.
+    it does not fail for it. What is asked for it behind a connection that was away waits no longer for the next one than
+    any request does.
     """
     for number, (started, ends) in story.calls.items():
         if started.event.what != "run over a connection" or not ends or ends[0].event.outcome != "ConnectionLost":
@@ -158,8 +181,22 @@ def runs_outlive_connections(story: Story) -> Iterator[Finding]:
         received = [each for each in story.all(LinkReceived) if each.event.connection == prompt.event.connection]
         accepted = any(prompt.index < each.index < ends[0].index and _accepts(prompt, each) for each in received)
         connected_again = any(each.index > ends[0].index and b'"greeting"' in each.event.record for each in received)
-        if accepted and connected_again and _lived(story, started, ends[0]):
+        waited = _waited_for_another(story, prompt.event.connection, ends[0])
+        if accepted and connected_again and not waited and _lived(story, started, ends[0]):
             yield Finding(f"run {number} was lost, and its Pi goes on with it", started, prompt, ends[0])
+
+
+def _waited_for_another(story: Story, connection: int, ended: Placed[CallEnded]) -> bool:
+    """Whether there was no connection for so long until then that requests had given up waiting for it."""
+    patience = next(each.event.patience for each in story.all(Connected) if each.event.connection == connection)
+    received = [each.index for each in story.all(LinkReceived) if each.event.connection == connection]
+    heard = max((index for index in received if index < ended.index), default=0)
+    lost = [
+        each.event.at
+        for each in story.all(LinkEnded)
+        if each.event.connection == connection and heard < each.index < ended.index
+    ]
+    return bool(lost) and ended.event.at - min(lost) >= patience - EPSILON
 
 
 def _accepts(prompt: Placed[LinkWritten], received: Placed[LinkReceived]) -> bool:

@@ -54,8 +54,8 @@ MUTANTS = (
         "events-before-a-response-lost",
         "events that come in one piece with a response behind them are dropped",
         (
-            "                    events = self._published(events)\n                    if not self._requests.resolve(record):\n",
-            "                    events = []\n                    if not self._requests.resolve(record):\n",
+            "                    events = self._published(events)\n                    resolved = self._requests.resolve(record)\n",
+            "                    events = []\n                    resolved = self._requests.resolve(record)\n",
         ),
     ),
     _of(
@@ -63,8 +63,8 @@ MUTANTS = (
         "events-before-a-response-twice",
         "events that come in one piece with a response behind them are published twice",
         (
-            "                    events = self._published(events)\n                    if not self._requests.resolve(record):\n",
-            "                    self._published(events)\n                    if not self._requests.resolve(record):\n",
+            "                    events = self._published(events)\n                    resolved = self._requests.resolve(record)\n",
+            "                    self._published(events)\n                    resolved = self._requests.resolve(record)\n",
         ),
     ),
     _of(
@@ -187,8 +187,8 @@ MUTANTS = (
         "late-answer-to-the-next",
         "an id is free again as soon as its request was given up",
         (
-            "        self._pending.pop(pending.id, None)\n        self._by_line.pop(pending.id, None)\n\n    def fail(",
-            "        self._pending.pop(pending.id, None)\n        self._last_id -= 1\n        self._by_line.pop(pending.id, None)\n\n    def fail(",
+            "        self._pending.pop(pending.id, None)\n        self.by_line.pop(pending.id, None)\n\n    def fail(",
+            "        self._pending.pop(pending.id, None)\n        self._last_id -= 1\n        self.by_line.pop(pending.id, None)\n\n    def fail(",
         ),
     ),
     _of(

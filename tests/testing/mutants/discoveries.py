@@ -51,23 +51,25 @@ MUTANTS = (
         "asked-for-the-first-time-too-late",
         "a member that was found is asked how it is only when the first period is over",
         (
-            "            while True:\n                report = await self._check(name, member)\n",
-            "            while True:\n                await trio.sleep(self._watch.health.period)\n                report = await self._check(name, member)\n",
+            "        with member.watching:\n            while True:\n",
+            "        with member.watching:\n            await trio.sleep(self._watch.health.period)\n            while True:\n",
         ),
-        ("                await trio.sleep(self._watch.health.period)\n\n    def forget", "\n    def forget"),
     ),
     _of(
         _HEALTH,
         "silent-and-still-a-member",
         "a member that is silent for too long stays one",
-        ("now - unhealthy_since >= self._watch.remove_after", "now - unhealthy_since >= 10 * self._watch.remove_after"),
+        (
+            "        await trio.sleep_until(since + self._watch.remove_after)\n",
+            "        await trio.sleep_until(since + 10 * self._watch.remove_after)\n",
+        ),
     ),
     _of(
         _HEALTH,
         "out-for-good",
         "a member that was out for its silence does not come back when it answers",
         (
-            "            if answer.state is not None and instance_id not in self._registry.instances:\n                self._registry.enter_found(member.found)  # it is back\n",
+            "            self._registry.enter_found(member.found)  # it is back\n",
             "",
         ),
     ),
@@ -85,8 +87,8 @@ MUTANTS = (
         "silence-counts-for-nothing",
         "that a member somewhere else did not answer is not told to its breaker",
         (
-            "            if answer.state is None:\n                self._registry.report_failure(instance_id)\n            else:\n",
-            "            if answer.state is not None:\n",
+            "        if answer.state is None:\n            self._registry.report_failure(instance_id)\n        else:\n",
+            "        if answer.state is not None:\n",
         ),
     ),
     _of(

@@ -374,7 +374,14 @@ MUTANTS = (
         "registry.breakers",
         "probe-of-a-closed-breaker",
         "a breaker that was closed meanwhile is probed",
-        ("if entry is None or entry.breaker != opened:", "if entry is None:"),
+        (
+            "        while self.of(endpoint) == opened and (name := self._next_to_ask(endpoint)) is not None:\n",
+            "        if (name := self._next_to_ask(endpoint)) is not None:\n",
+        ),
+        (
+            "                if self.of(endpoint) == opened and self._registry.is_known(name):\n",
+            "                if self._registry.is_known(name):\n",
+        ),
     ),
     _of(
         "lifecycle.breaker",
