@@ -29,7 +29,7 @@ from pi_trio.protocol import (
 )
 from pi_trio.protocol.convert import camel_case
 from pi_trio.testing import ModelRequest, Turn
-from tests.support import ServedPi, run, scripted, until
+from tests.support import PiBehindEndpoint, ServedPi, run, scripted, until
 
 
 def echo(request: ModelRequest) -> Turn:
@@ -158,9 +158,8 @@ def test_a_provider_is_switched_to_at_the_model_that_pi_takes_by_itself(
             client = (await world.spawn(env={key: "none"})).client
             theirs = [model for model in await client.get_available_models() if model.provider == provider]
             expected = first = theirs[0].id
-            if not isinstance(
-                pi, ServedPi
-            ):  # behind the stand-in, which is no package of Pi's, the default is not known
+            # Nobody knows the default behind the stand-in, which is no package of Pi's, nor at the other end of an endpoint.
+            if not isinstance(pi, ServedPi | PiBehindEndpoint):
                 by_itself = await world.spawn(env={key: "none"}, provider=None, model=None)
                 model = (await by_itself.client.get_state()).model
                 assert model is not None
