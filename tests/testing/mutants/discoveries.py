@@ -7,7 +7,7 @@ from .mutant import Mutant
 __all__ = ["MUTANTS"]
 
 _of = Mutant.of
-_RUNNER, _HEALTH, _RUNNING = "registry.discovery.runner", "registry.health", "registry.running"
+_RUNNER, _HEALTH = "registry.discovery.runner", "registry.health"
 
 MUTANTS = (
     _of(
@@ -89,21 +89,6 @@ MUTANTS = (
         (
             "        if answer.state is None:\n            self._registry.report_failure(instance_id)\n        else:\n",
             "        if answer.state is not None:\n",
-        ),
-    ),
-    _of(
-        _RUNNING,
-        "lost-and-begun-again",
-        "a prompt whose instance was lost is given to another, though it was begun",
-        ("            if attempt.began:\n                raise\n", ""),
-    ),
-    _of(
-        _RUNNING,
-        "refused-once-given-up-for-good",
-        "a prompt that one refuses is given to nobody else",
-        (
-            '            if accepted or error.command != "prompt":\n',
-            "            if accepted or error.command:\n",
         ),
     ),
 )
