@@ -41,7 +41,11 @@ def themes(
     return (
         requests(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_MOSTLY_UNASKED)),
         falling,
-        restarts(specs_or(specs, start_timeout=_TO_START, restart=st.one_of(_RESTARTS, _NARROW), health=st.none())),
+        restarts(
+            specs_or(
+                specs, start_timeout=_TO_START, restart=st.one_of(_RESTARTS, _NARROW, _AT_THE_EDGE), health=st.none()
+            )
+        ),
         leases(specs_or(specs, start_timeout=_TO_START, restart=_RESTARTS, health=_TOLD, **_ROOMS)),
         stops(specs_or(specs, grace_timeout=(0.05, 0.5, 2.0), drain_timeout=(0.05, 0.5, 2.0))),
         falling,  # there is much that can go wrong in them
@@ -71,6 +75,16 @@ _NARROW = restart_policies(
     cap=(2.0, 30.0),
     jitter=(0.0, 0.2),
     reset_after=(30.0, 0.5),
+)
+# The one restart that is allowed is in the window when the process ends, and out of it when the next is due.
+_AT_THE_EDGE = restart_policies(
+    types=(RestartType.PERMANENT,),
+    intensity=(1,),
+    period=(2.0, 3.0),
+    base=(1.0,),
+    cap=(2.0, 30.0),
+    jitter=(0.0,),
+    reset_after=(30.0,),
 )
 # What is unhealthy is left as it is, for others to see.
 _TOLD = st.one_of(

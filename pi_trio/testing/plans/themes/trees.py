@@ -27,6 +27,11 @@ def trees(specs: Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Pla
         st.tuples(st.builds(Stop, child), moment),
         st.tuples(st.builds(Stop, child), kill, moment),
     )
+    # As many as the tree may have in all, each of another child.
+    each_once: tuple[Step, ...] = (Kill(0), Advance(0.5), Kill(1), Advance(0.5), Kill(2), Advance(3.0))
+    few = st.builds(
+        OpenTree, st.permutations((0, 1, 2)).map(tuple), st.sampled_from(strategies), st.sampled_from((1, 2)), wait=BOOL
+    )
     last: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
         st.just(()), st.tuples(kill, st.builds(LeaveTree, raises=BOOL)), st.tuples(st.builds(LeaveTree, raises=BOOL))
     )
@@ -48,6 +53,7 @@ def trees(specs: Specs, strategies: Sequence[Strategy]) -> st.SearchStrategy[Pla
     first: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
         st.tuples(opened, st.just(Advance(3.0))),
         st.tuples(many, st.just(Advance(3.0))),
+        few.map(lambda tree: (tree, Advance(3.0), *each_once)),
         # Some fall while those behind them have not been started.
         st.tuples(many, advance(0.3, 0.6, 0.9), st.builds(Kill, st.integers(0, 1)), st.just(Advance(3.0))),
     )
