@@ -27,12 +27,6 @@ MUTANTS = (
     ),
     _of(
         _HERE,
-        "over-without-a-look",
-        "a run that ended while its connection was away is waited for, and ends with the next one",
-        ("            return not item.state.is_streaming\n", "            return False\n"),
-    ),
-    _of(
-        _HERE,
         "piece-lost",
         "a piece of the text that comes behind something else is not shown",
         (

@@ -99,12 +99,6 @@ MUTANTS = (
     ),
     _of(
         "supervisor.tree",
-        "starts-beside-one-that-leaves",
-        "a child does not wait for one that is being stopped",
-        ("        if child.leaving:\n            return not before or self.strategy is Strategy.ONE_FOR_ALL\n", ""),
-    ),
-    _of(
-        "supervisor.tree",
         "budget-counts-those-that-fall",
         "each child that falls with another counts as a restart",
         (
