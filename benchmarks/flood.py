@@ -22,7 +22,7 @@ from .pi import open_both, open_spec
 
 __all__ = ["FLOOD", "open_flood"]
 
-_BAR = Bar(2.0, at_least=True)
+_BAR = Bar(4.0, at_least=True)
 
 # Pieces of about the length that models stream, some of which JSON has to escape or UTF-8 to spell out.
 _PIECES = ("The", " function", " returns", " a", ' "path"', ",\n", " für", " → ", "日本", "🙂", " import", " of", "```")

@@ -15,8 +15,8 @@ from .pi import open_both, open_spec
 
 __all__ = ["IN_FLIGHT", "ROUND_TRIP"]
 
-_ROUND_TRIP_BAR = Bar(1.4)
-_IN_FLIGHT_BAR = Bar(0.7, at_least=True)
+_ROUND_TRIP_BAR = Bar(1.25)
+_IN_FLIGHT_BAR = Bar(0.9, at_least=True)
 
 _IN_FLIGHT = 32
 

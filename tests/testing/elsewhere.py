@@ -105,6 +105,10 @@ def _sends_prompt(event: TraceEvent) -> bool:
     return isinstance(event, t.LinkWritten) and b'"prompt"' in event.record
 
 
+def _answers_prompt(event: TraceEvent) -> bool:
+    return isinstance(event, t.LinkReceived) and b'"command":"prompt"' in event.record
+
+
 GOOD: dict[str, Callable[[], Tale]] = {"run over a drop": run_over_a_drop, "found": found, "turns": turns}
 
 BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
@@ -130,7 +134,7 @@ BAD: list[tuple[str, str, Tale, tuple[Edit, ...]]] = [
         "who_refuses_is_not_the_last",
         "nobody else is asked",
         found(),
-        (changed(is_(t.CallEnded, call=3), outcome="CommandFailed"),),
+        (changed(is_(t.CallEnded, call=3), outcome="CommandFailed"), without(_answers_prompt)),
     ),
     ("members_are_what_discoveries_tell", "not told of", found(), (changed(is_(t.DiscoveryTold), 1, members=()),)),
     ("discoveries_are_run_again", "never", found(), (without(is_(t.DiscoveryTold), 1),)),

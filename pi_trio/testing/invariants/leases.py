@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ...lifecycle import CapacityChanged, InstanceState, StateChanged, Unregistered
+from ...lifecycle import CapacityChanged, InstanceState, Registered, StateChanged, Unregistered
 from ...registry import LeastLoaded, PowerOfTwoChoices, RoundRobin
 from ..trace import (
     CapacityReported,
@@ -147,15 +147,10 @@ def strategies_are_followed(story: Story) -> Iterator[Finding]:
     asked = [asker.asked.event.strategy for asker in leases.askers.values()]
     if not any(isinstance(each, LeastLoaded | PowerOfTwoChoices | RoundRobin) for each in asked):
         return
-    last: dict[Any, tuple[str, frozenset[str]]] = {}  # of each rotation: who was taken, and who else matched ever since
+    turns: dict[str, int] = {}  # when each had its last turn in a rotation, whatever the criteria were; or came
     for members, taken in _moments(story, *story.all(ResourceAcquired), *story.numbered):
-        last = {
-            criteria: (
-                name,
-                frozenset(other for other in others if other in members and members[other].matches(criteria)),
-            )
-            for criteria, (name, others) in last.items()
-        }
+        if isinstance(taken.event, Registered):
+            turns[taken.event.instance_id] = -taken.index  # no turn yet
         asker = leases.asker_of.get(taken.event.holder) if isinstance(taken.event, ResourceAcquired) else None
         if asker is None:
             continue
@@ -174,11 +169,10 @@ def strategies_are_followed(story: Story) -> Iterator[Finding]:
             case PowerOfTwoChoices() if loads and max(loads) < members[name].load - EPSILON:
                 yield Finding(f"{name} is the most loaded of all", asker.asked, taken)
             case RoundRobin():
-                before, waiting = last.get(criteria, ("", frozenset()))
-                if before == name and waiting:
+                waiting = [each for each in others if abs(turns[each]) < turns[name]]
+                if waiting:
                     yield Finding(f"it was the turn of {min(waiting)}", asker.asked, taken)
-                last = {each: value for each, value in last.items() if each.lasting != criteria.lasting}
-                last[criteria] = name, frozenset(others)
+                turns[name] = taken.index
 
 
 def _is_refused_rightly(

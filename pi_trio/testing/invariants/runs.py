@@ -240,14 +240,19 @@ def a_prompt_is_begun_once(story: Story) -> Iterator[Finding]:
 
 
 def _was_refused(story: Story, prompt: Placed[LinkWritten]) -> bool:
-    """Whether it came back, on the link that it was sent on, that it was not begun."""
+    """Whether it came back that it was not begun."""
+    return _came_back(story, prompt) is False
+
+
+def _came_back(story: Story, prompt: Placed[LinkWritten]) -> bool | None:
+    """What came back on the link that it was sent on: that it was taken, or not; or nothing."""
     id_ = orjson.loads(prompt.event.record)["id"]
     for each in story.all(LinkReceived):
         if each.event.connection == prompt.event.connection and each.index > prompt.index:
             response = orjson.loads(each.event.record) if b'"response"' in each.event.record else {}
             if response.get("id") == id_:
-                return response.get("success") is False
-    return False
+                return response.get("success") is not False
+    return None
 
 
 @invariant(0)
@@ -267,8 +272,8 @@ def who_refuses_is_not_the_last(story: Story) -> Iterator[Finding]:
         for lease in story.all(LeaseAsked):  # some of them are its own
             if started.index < lease.index < ends[0].index and not lease.event.newcomers:
                 tried_here |= lease.event.criteria.exclude
-        if not asked or asked[0].event.attempts < _MANY:
-            continue
+        if not asked or asked[0].event.attempts < _MANY or (tried and _came_back(story, tried[-1]) is True):
+            continue  # it was taken, and what failed came behind it
         for name in members:
             criteria = attrs.evolve(asked[0].event.criteria, exclude=asked[0].event.criteria.exclude | tried_here)
             is_other = name not in criteria.exclude and name.removeprefix("far ") not in tried_here
