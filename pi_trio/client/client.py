@@ -89,6 +89,10 @@ def _unsent(error: ConnectionClosed) -> ConnectionClosed:
     return error
 
 
+def _left(deadline: float) -> float | None:
+    return None if deadline == math.inf else max(0.0, deadline - trio.current_time())
+
+
 def _data_of(command: str, response: Record) -> Any:
     if response.get("success") is not True:
         if response.get("lost") is True:  # an endpoint says so, when its Pi went before it had answered
@@ -389,10 +393,8 @@ class PiClient(Commands):
         """Request it of the next Pi that is ready, and of the one behind that if it was not even sent."""
         deadline = math.inf if seconds is None else trio.current_time() + seconds
         while True:
-            transport = await self._connected(command, seconds)
-            if seconds is not None:
-                seconds = max(0.0, deadline - trio.current_time())
-            pending = self._submit(transport, command, params, seconds, on_response)
+            transport = await self._connected(command, _left(deadline))
+            pending = self._submit(transport, command, params, _left(deadline), on_response)
             try:
                 return _data_of(command, await pending.wait(self._intake))
             except ConnectionLost as lost:

@@ -18,16 +18,27 @@ from pi_trio import Backoff, InstanceSpec, InstanceState, RestartPolicy, Restart
 from pi_trio.lifecycle import BreakerPolicy, Exited, HealthPolicy, Ready, StateChanged
 from pi_trio.registry import Criteria, RoundRobin
 from pi_trio.supervisor import Supervisor
-from pi_trio.testing.faults import Crash, CrashAtRecord, HangingStart, IgnoredSigterm, SlowDeath, SplitWrites
+from pi_trio.testing.faults import (
+    Crash,
+    CrashAtRecord,
+    DropAtRecord,
+    HangingStart,
+    IgnoredSigterm,
+    SlowDeath,
+    SplitWrites,
+)
 from pi_trio.testing.invariants import check_trace
 from pi_trio.testing.lifecycles import LifecycleCheck, LifecycleFailure, LifecycleReport, check_lifecycles, simulated
 from pi_trio.testing.plans import (
     Acquire,
     Advance,
     Affliction,
+    Ask,
     Cancel,
+    Connect,
     CutOff,
     Discover,
+    Drop,
     Ending,
     Kill,
     OpenTree,
@@ -94,6 +105,37 @@ FOUND: dict[str, Plan] = {
         ),
         afflictions=(Affliction(SlowDeath(2.0)), Affliction(Crash(0.31, 0))),
         steps=(Spawn(), Advance(3.0)),
+        sweeps=False,
+    ),
+    # A request that waited for one connection after the other had its time-out later than it should.
+    "a link that drops, and the next one, too": Plan(
+        seed=142232157,
+        specs=(
+            attrs.evolve(
+                SPEC,
+                start_timeout=1.0,
+                request_timeout=0.5,
+                drain_timeout=0.0,
+                grace_timeout=0.0,
+                restart=RestartPolicy(
+                    type=RestartType.PERMANENT,
+                    intensity=1,
+                    period=1.0,
+                    backoff=Backoff(base=0.1, cap=0.15, jitter=0.0),
+                    reset_after=0.5,
+                ),
+                health=None,
+            ),
+        ),
+        afflictions=(Affliction(DropAtRecord(record=2, way="out"), incarnation=3),),
+        steps=(
+            Spawn(),
+            Connect(),
+            Connect(),
+            Advance(0.5),
+            *(Ask(timeout=0.5), Ask(timeout=0.5), Advance(0.01), Drop(), Ask(timeout=0.5), Advance(0.3)) * 2,
+            Advance(3.0),
+        ),
         sweeps=False,
     ),
     # A false alarm: what it was cut off in was all of a record, but for the LF.

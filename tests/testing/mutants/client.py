@@ -131,12 +131,8 @@ MUTANTS = (
         "timeout-counted-anew",
         "a request's time-out begins when there is a Pi, not when it was asked for",
         (
-            (
-                "            if seconds is not None:\n"
-                "                seconds = max(0.0, deadline - trio.current_time())\n"
-                "            pending = self._submit("
-            ),
-            "            pending = self._submit(",
+            "self._submit(transport, command, params, _left(deadline), on_response)",
+            "self._submit(transport, command, params, seconds, on_response)",
         ),
     ),
     _of(
