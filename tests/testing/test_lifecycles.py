@@ -59,6 +59,22 @@ from pi_trio.testing.trace import CallEnded, Published, RequestEnded, ScopeExite
 
 ROOT = Path(__file__).parents[2]
 SPEC = InstanceSpec(cwd="/work", inherit_env=False)
+# What is left of every spec when a plan has been made smaller.
+SIMPLEST = attrs.evolve(
+    SPEC,
+    start_timeout=1.0,
+    request_timeout=0.5,
+    drain_timeout=0.0,
+    grace_timeout=0.0,
+    restart=RestartPolicy(
+        type=RestartType.PERMANENT,
+        intensity=1,
+        period=1.0,
+        backoff=Backoff(base=0.1, cap=0.15, jitter=0.0),
+        reset_after=0.5,
+    ),
+    health=None,
+)
 
 
 def test_five_thousand_lives() -> None:
@@ -110,23 +126,7 @@ FOUND: dict[str, Plan] = {
     # A request that waited for one connection after the other had its time-out later than it should.
     "a link that drops, and the next one, too": Plan(
         seed=142232157,
-        specs=(
-            attrs.evolve(
-                SPEC,
-                start_timeout=1.0,
-                request_timeout=0.5,
-                drain_timeout=0.0,
-                grace_timeout=0.0,
-                restart=RestartPolicy(
-                    type=RestartType.PERMANENT,
-                    intensity=1,
-                    period=1.0,
-                    backoff=Backoff(base=0.1, cap=0.15, jitter=0.0),
-                    reset_after=0.5,
-                ),
-                health=None,
-            ),
-        ),
+        specs=(SIMPLEST,),
         afflictions=(Affliction(DropAtRecord(record=2, way="out"), incarnation=3),),
         steps=(
             Spawn(),
@@ -206,23 +206,7 @@ FOUND: dict[str, Plan] = {
     # Who was given a lease of a member that had come by the same name as another, in the moment that one went, lost it.
     "described anew, with a breaker that is kept": Plan(
         seed=1,
-        specs=(
-            attrs.evolve(
-                SPEC,
-                start_timeout=1.0,
-                request_timeout=0.5,
-                drain_timeout=0.0,
-                grace_timeout=0.0,
-                restart=RestartPolicy(
-                    type=RestartType.PERMANENT,
-                    intensity=1,
-                    period=1.0,
-                    backoff=Backoff(base=0.1, cap=0.15, jitter=0.0),
-                    reset_after=0.5,
-                ),
-                health=None,
-            ),
-        ),
+        specs=(SIMPLEST,),
         steps=(
             Spawn(wait=False),
             Spawn(spec=1),
